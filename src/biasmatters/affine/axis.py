@@ -1,0 +1,104 @@
+"""Along which axis the samples of a batch lie.
+
+Attention layers put the sequence first, window attention merges windows into the batch. The engine
+follows one axis for each tensor: entry i of an axis of length ``N m`` belongs to sample ``i // m``.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.call import Call
+from biasmatters.affine.errors import SampleAxisError
+
+_REDUCES = {
+    "mean",
+    "sum",
+    "amax",
+    "amin",
+    "max",
+    "min",
+    "median",
+    "var",
+    "std",
+    "logsumexp",
+    "prod",
+}
+_NORMS = {"norm", "vector_norm", "linalg_vector_norm", "linalg_norm"}
+_JOINS = {"cat", "concat", "concatenate"}
+
+
+def follow(call: Call, moves: bool) -> int:
+    """The sample axis of a call's output.
+
+    Args:
+        call: The recorded call, with the axes of its inputs.
+        moves: Whether the operation moves values, so that the axis is found by moving labels.
+
+    Raises:
+        SampleAxisError: If the samples cannot be followed (never for a batch of one).
+    """
+    if call.samples <= 1:
+        return 0
+    found = _by_labels(call) if moves else _by_shape(call)
+    out = call.output
+    if found is None or found >= out.ndim or out.shape[found] % call.samples:
+        raise SampleAxisError(
+            f"'{call.op}' in '{call.name}' turns {tuple(call.inputs[0].shape)} into "
+            f"{tuple(out.shape)}, and the {call.samples} samples cannot be told apart afterwards; "
+            "explain one sample at a time with internal_batch_size=1."
+        )
+    return found
+
+
+def labels(shape: torch.Size, axis: int, samples: int, like: Tensor) -> Tensor:
+    """Each entry's sample number, as a broadcast view in the dtype of ``like``."""
+    numbers = torch.arange(samples, dtype=like.dtype, device=like.device)
+    numbers = numbers.repeat_interleave(shape[axis] // samples)
+    view = [1] * len(shape)
+    view[axis] = -1
+    return numbers.reshape(view).expand(shape)
+
+
+def per_sample(values: Tensor, axis: int, samples: int) -> Tensor:
+    """Sum over all that belongs to one sample: ``(N,)``."""
+    if samples <= 1:
+        return values.sum().expand(samples)
+    return values.movedim(axis, 0).reshape(samples, -1).sum(1)
+
+
+def row_sums(values: Tensor) -> Tensor:
+    """Sum over all axes but the first: ``(N,)``, also for N = 0."""
+    return values.reshape(values.shape[0], prod(values.shape[1:])).sum(1)
+
+
+def _by_labels(call: Call) -> int | None:
+    marked = [
+        torch.zeros_like(x).copy_(labels(x.shape, axis, call.samples, x))
+        for x, axis in zip(call.inputs, call.axes, strict=True)
+    ]
+    moved = call.run(marked)
+    for axis, size in enumerate(moved.shape):
+        if size and size % call.samples == 0:
+            expected = labels(moved.shape, axis, call.samples, moved)
+            if torch.equal(moved, expected):
+                return axis
+    return None
+
+
+def _by_shape(call: Call) -> int | None:
+    x, axis, out = call.inputs[0], call.axes[0], call.output
+    if call.op in _JOINS:
+        dim = call.arg(1, "dim", 0) % x.ndim
+        return None if dim == axis else axis
+    if call.op in _REDUCES | _NORMS and out.ndim < x.ndim:
+        dim = call.arg(2 if call.op in _NORMS else 1, "dim", call.kwargs.get("axis"))
+        dims = [dim] if isinstance(dim, int) else list(dim) if dim is not None else range(x.ndim)
+        reduced = {d % x.ndim for d in dims}
+        return None if axis in reduced else axis - sum(d < axis for d in reduced)
+    if call.op == "unfold" or (axis == 0 and out.ndim < x.ndim and out.shape[0] == x.shape[0]):
+        return axis
+    return axis + out.ndim - x.ndim if out.ndim >= x.ndim else None

@@ -1,0 +1,110 @@
+"""One recorded call of a torch function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Function = Callable[..., Any]
+
+
+def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
+    """Apply a function to every tensor in nested lists, tuples and dicts."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(map_tensors(function, item) for item in tree))
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(map_tensors(function, item) for item in tree)
+    if isinstance(tree, dict):
+        return {key: map_tensors(function, item) for key, item in tree.items()}
+    return tree
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """Every tensor in nested lists, tuples and dicts, in order."""
+    found: list[Tensor] = []
+    map_tensors(found.append, tree)
+    return found
+
+
+@dataclass(frozen=True)
+class Call:
+    """What ran: the function, its arguments, and one of its outputs.
+
+    Attributes:
+        function: The torch function, never an in-place one.
+        op: Its canonical name, e.g. ``conv2d``.
+        name: Qualified name of the calling module.
+        args: Positional arguments as the function got them.
+        kwargs: Keyword arguments.
+        inputs: The distinct tensors among the arguments that depend on the input.
+        output: The output tensor this record is about.
+        index: Its place among several outputs.
+        samples: Number of samples N in the batch.
+        axes: For each of ``inputs``, the axis along which samples lie (sample-major).
+    """
+
+    function: Function
+    op: str
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    index: int
+    samples: int
+    axes: tuple[int, ...]
+
+    def arg(self, position: int, keyword: str, default: Any = None) -> Any:
+        """An argument by position or keyword."""
+        if len(self.args) > position:
+            return self.args[position]
+        return self.kwargs.get(keyword, default)
+
+    def tracked(self, value: Any) -> bool:
+        """Whether a value is one of the tensors that depend on the input."""
+        return any(value is tensor for tensor in self.inputs)
+
+    def run(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Run the call again with other tensors in place of the tracked ones."""
+        table = {id(old): new for old, new in zip(self.inputs, inputs, strict=True)}
+
+        def swap(tensor: Tensor) -> Tensor:
+            return table.get(id(tensor), tensor)
+
+        out = self.function(*map_tensors(swap, self.args), **map_tensors(swap, self.kwargs))
+        return tensors_in(out)[self.index] if not isinstance(out, Tensor) else out
+
+    def vjp(self, tau: Tensor) -> tuple[Tensor, ...]:
+        """Transpose of the call's local Jacobian times tau, one tensor for each input."""
+        leaves = [tensor.detach().requires_grad_() for tensor in self.inputs]
+        with torch.enable_grad():
+            out = self.run(leaves)
+        grads = torch.autograd.grad(out, leaves, tau.to(out.dtype), allow_unused=True)
+        return tuple(
+            torch.zeros_like(leaf) if grad is None else grad
+            for leaf, grad in zip(leaves, grads, strict=True)
+        )
+
+    def jvp(self) -> Tensor:
+        """The call's local Jacobian times its own inputs, like the output.
+
+        Reverse mode twice: ``J v = d/du <J^T u, v>``, which every twice differentiable operation
+        has, also where torch lacks its forward mode.
+        """
+        with torch.enable_grad():
+            leaves = [tensor.detach().requires_grad_() for tensor in self.inputs]
+            out = self.run(leaves)
+            dual = torch.zeros_like(out).requires_grad_()
+            pulled = torch.autograd.grad(out, leaves, dual, create_graph=True, allow_unused=True)
+            terms = [
+                (p * leaf.detach()).sum()
+                for p, leaf in zip(pulled, leaves, strict=True)
+                if p is not None
+            ]
+            return torch.autograd.grad(torch.stack(terms).sum(), dual)[0]

@@ -1,0 +1,83 @@
+"""The certificate: two independent sums compared, and what stands in the way of exactness."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.recording import Recording
+from biasmatters.types import Certificate, Ledger
+
+RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 1e-1, torch.float16: 2e-2}
+
+
+def linear_part(recording: Recording) -> Tensor:
+    """``w . x`` for each sample, ``(N,)``, by the gradient that autograd gave."""
+    parts = [
+        row_sums(w * x.detach()) for w, x in zip(recording.weights, recording.inputs, strict=True)
+    ]
+    return torch.stack(parts).sum(0)
+
+
+def tolerance(bias: Tensor, ledger: Ledger) -> Tensor:
+    """What round-off explains: ``eps (1 + |b| + sum |shares|)`` with eps by dtype.
+
+    eps is 1e-9 in float64, 1e-4 in float32, 2e-2 in float16 and 1e-1 in bfloat16.
+    """
+    scale = 1 + bias.abs() + ledger.absolute().to(bias.dtype)
+    return RELATIVE.get(bias.dtype, 1e-4) * scale
+
+
+def margin(recording: Recording) -> Tensor:
+    """Smallest distance of a pre-activation to a boundary of its linear piece, ``(N,)``.
+
+    While no recorded pre-activation moves by as much, the pieces stay and f is affine. Infinite
+    where the network has no boundary. Exact ties in a max window are taken to stay ties.
+    """
+    smallest = torch.full_like(recording.output, torch.inf)
+    for step in recording.steps:
+        if step.form.gap is None or recording.samples == 0:
+            continue
+        gap = step.form.gap()
+        like_input = gap.shape == step.node.call.inputs[0].shape
+        axis = step.node.call.axes[0] if like_input else step.node.axis
+        if recording.samples == 1:
+            smallest = torch.minimum(smallest, gap.amin().to(smallest))
+            continue
+        if gap.ndim <= axis or gap.shape[axis] % recording.samples:
+            gap = gap.reshape(recording.samples, -1)
+            axis = 0
+        rows = gap.movedim(axis, 0).reshape(recording.samples, -1).amin(1)
+        smallest = torch.minimum(smallest, rows.to(smallest))
+    return smallest
+
+
+def first_order_ops(recording: Recording) -> tuple[str, ...]:
+    """The operations that are only linearised, and those that cut the dependence."""
+    smooth = [f"{s.label} ({s.node.call.op})" for s in recording.steps if not s.form.exact]
+    return tuple(dict.fromkeys([*smooth, *recording.frozen]))
+
+
+def certify(
+    recording: Recording, ledger: Ledger, bias: Tensor, fallback_mass: Tensor | None = None
+) -> Certificate:
+    """Compare the ledger with f - w.x.
+
+    Args:
+        recording: One forward and backward pass.
+        ledger: Its bias shares.
+        bias: ``(N,)`` f - w.x.
+        fallback_mass: ``(N,)`` of a walk, if there was one.
+    """
+    ops = first_order_ops(recording)
+    with torch.inference_mode(False), torch.no_grad():
+        return Certificate(
+            verdict="first-order" if ops else "exact",
+            first_order_ops=ops,
+            residual=(ledger.total().to(bias.dtype) - bias).abs(),
+            tolerance=tolerance(bias, ledger),
+            margin=margin(recording),
+            fallback_mass=torch.zeros_like(bias) if fallback_mass is None else fallback_mass,
+            injected_mass=recording.injected_mass(),
+        )

@@ -1,0 +1,1 @@
+"""The mixing maps: linear operations with their connections listed."""

@@ -1,0 +1,175 @@
+"""Convolutions of one to three dimensions, as they are and transposed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from biasmatters.affine.mixing import Connections, Linear, raise_to
+
+
+def windows(
+    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """Gather sliding windows: ``(B, C, *space)`` to ``(B, C, prod(kernel), places)``."""
+    space = len(kernel)
+    out = x
+    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
+        out = out.unfold(2 + axis, (k - 1) * d + 1, s)[..., ::d]
+    order = [0, 1, *range(2 + space, 2 + 2 * space), *range(2, 2 + space)]
+    batch, channels = x.shape[:2]
+    return out.permute(order).reshape(batch, channels, int(torch.tensor(kernel).prod()), -1)
+
+
+@dataclass(frozen=True)
+class ConvMap:
+    """A convolution without its bias.
+
+    Attributes:
+        weight: ``(out, in / groups, *kernel)``.
+        stride, dilation: One number for each spatial axis.
+        padding: ``(before, after)`` zeros for each spatial axis.
+        groups: Channel groups.
+    """
+
+    weight: Tensor
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def power(self, exponent: int, like: Tensor) -> Linear:
+        """The map with coefficients ``|m|^exponent``."""
+        weight = raise_to(self.weight.to(like.dtype), exponent)
+        return replace(self, weight=weight).as_is(like)
+
+    def as_is(self, like: Tensor) -> Linear:
+        """The convolution with the coefficients as they are."""
+        even = all(before == after for before, after in self.padding)
+        pads = tuple(before for before, _ in self.padding) if even else (0,) * len(self.stride)
+        uneven = [] if even else [n for pair in reversed(self.padding) for n in pair]
+        convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
+
+        def forward(x: Tensor) -> Tensor:
+            return convolve(
+                F.pad(x, uneven), self.weight, None, self.stride, pads, self.dilation, self.groups
+            )
+
+        def transpose(tau: Tensor) -> Tensor:
+            padded = F.pad(like, uneven)
+            grad, _, _ = torch.ops.aten.convolution_backward(
+                tau,
+                padded,
+                self.weight,
+                None,
+                list(self.stride),
+                list(pads),
+                list(self.dilation),
+                False,
+                [0] * len(pads),
+                self.groups,
+                [True, False, False],
+            )
+            return F.pad(grad, [-n for n in uneven])
+
+        return Linear(forward, transpose)
+
+    def connections(self, x: Tensor) -> Connections:
+        """All connections, for the direct form."""
+        kernel = tuple(self.weight.shape[2:])
+        pads = [n for pair in reversed(self.padding) for n in pair]
+        batch, groups = x.shape[0], self.groups
+
+        def gather(values: Tensor) -> Tensor:
+            patches = windows(F.pad(values, pads), kernel, self.stride, self.dilation)
+            return patches.reshape(values.shape[0], groups, -1, patches.shape[-1])
+
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            patches = gather(leaf)
+
+        def scatter(values: Tensor) -> Tensor:
+            return torch.autograd.grad(patches, leaf, values, retain_graph=True)[0]
+
+        per_group = self.weight.shape[0] // groups
+        return Connections(
+            inputs=patches.detach(),
+            real=gather(torch.ones_like(x[:1])) != 0,
+            coefficients=self.weight.to(x.dtype).reshape(1, groups, per_group, -1, 1),
+            units=lambda tau: tau.reshape(batch, groups, per_group, -1),
+            scatter=scatter,
+        )
+
+
+@dataclass(frozen=True)
+class TransposedConvMap:
+    """A transposed convolution without its bias.
+
+    Attributes:
+        weight: ``(in, out / groups, *kernel)``.
+        stride, padding, output_padding, dilation: One number for each spatial axis.
+        groups: Channel groups.
+    """
+
+    weight: Tensor
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def power(self, exponent: int, like: Tensor) -> Linear:
+        """The map with coefficients ``|m|^exponent``."""
+        weight = raise_to(self.weight.to(like.dtype), exponent)
+        space = len(self.stride)
+        spread = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[space - 1]
+        gather = (F.conv1d, F.conv2d, F.conv3d)[space - 1]
+
+        def forward(x: Tensor) -> Tensor:
+            return spread(
+                x,
+                weight,
+                None,
+                self.stride,
+                self.padding,
+                self.output_padding,
+                self.groups,
+                self.dilation,
+            )
+
+        def transpose(tau: Tensor) -> Tensor:
+            return gather(tau, weight, None, self.stride, self.padding, self.dilation, self.groups)
+
+        return Linear(forward, transpose)
+
+    def connections(self, x: Tensor) -> Connections:
+        """As a convolution over the input with zeros put between its entries."""
+        stuffed = self._stuff(x)
+        kernel = self.weight.shape[2:]
+        weight = self.weight.flip(list(range(2, self.weight.ndim)))
+        grouped = weight.reshape(self.groups, -1, *weight.shape[1:]).transpose(1, 2)
+        pads = tuple(
+            ((k - 1) * d - p, (k - 1) * d - p + extra)
+            for k, d, p, extra in zip(
+                kernel, self.dilation, self.padding, self.output_padding, strict=True
+            )
+        )
+        ones = (1,) * len(kernel)
+        direct = ConvMap(grouped.flatten(0, 1), ones, pads, self.dilation, self.groups)
+        inner = direct.connections(stuffed)
+        real = direct.connections(self._stuff(torch.ones_like(x[:1]))).inputs != 0
+        steps = self._steps()
+        return replace(inner, real=real, scatter=lambda values: inner.scatter(values)[steps])
+
+    def _stuff(self, x: Tensor) -> Tensor:
+        shape = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], self.stride, strict=True)]
+        stuffed = x.new_zeros(*x.shape[:2], *shape)
+        stuffed[self._steps()] = x
+        return stuffed
+
+    def _steps(self) -> tuple[slice, ...]:
+        return (slice(None), slice(None), *(slice(None, None, s) for s in self.stride))

@@ -1,0 +1,74 @@
+"""Linear maps that mix inputs, seen connection by connection.
+
+A mixing map gives unit p the value ``sum_q M[p, q] x[q]``. A rule needs three things of it:
+the same map with every coefficient raised to a power (the fast form), its transpose, and the list
+of connections (the direct form). ``|m|^0`` is read as the indicator of ``m != 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear map and its transpose, as functions of whole tensors."""
+
+    forward: Callable[[Tensor], Tensor]
+    transpose: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Every connection of a mixing map, grouped so that units share their gathered inputs.
+
+    Attributes:
+        inputs: ``(B, G, K, L)`` gathered inputs: K connections for each of G groups, L places.
+        real: A scalar or ``(1, G, K, L)``: False where a connection meets padding.
+        coefficients: broadcastable to ``(B, G, P, K, L)``: M for the P units of a group.
+        units: Brings a tensor shaped like the output to ``(B, G, P, L)``.
+        scatter: Transpose of the gathering: ``(B, G, K, L)`` to the input's shape.
+    """
+
+    inputs: Tensor
+    real: Tensor
+    coefficients: Tensor
+    units: Callable[[Tensor], Tensor]
+    scatter: Callable[[Tensor], Tensor]
+
+
+class Mixing(Protocol):
+    """A linear map with known coefficients."""
+
+    def power(self, exponent: int, like: Tensor) -> Linear:
+        """The map with coefficients ``|m|^exponent``, in the dtype of ``like``."""
+        ...
+
+    def connections(self, x: Tensor) -> Connections:
+        """All connections for the direct form; ``x`` is shaped like the map's input."""
+        ...
+
+
+def raise_to(coefficients: Tensor, exponent: int) -> Tensor:
+    """``|m|^exponent`` with ``|m|^0`` the indicator of ``m != 0``."""
+    if exponent == 0:
+        return (coefficients != 0).to(coefficients.dtype)
+    return coefficients.abs() ** exponent if exponent > 1 else coefficients.abs()
+
+
+def transpose_of(function: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[Tensor], Tensor]:
+    """Transpose of a linear function, from one evaluation of it under autograd."""
+    with torch.enable_grad():
+        leaf = torch.zeros_like(like).requires_grad_()
+        out = function(leaf)
+
+    def transpose(tau: Tensor) -> Tensor:
+        (grad,) = torch.autograd.grad(out, leaf, tau, retain_graph=True)
+        return grad
+
+    return transpose

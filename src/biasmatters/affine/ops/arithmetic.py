@@ -1,0 +1,156 @@
+"""Sums, differences, products and choices of tensors and constants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.call import Call
+from biasmatters.affine.form import Form, Kind, Split, elementwise, nothing, routing, smooth
+from biasmatters.affine.maps.branches import BranchMap
+from biasmatters.affine.registry import decomposes, handles
+
+
+def branches(
+    call: Call, values: list[Tensor], coefficients: list[Any], *, product: bool = False
+) -> Form:
+    """Several tensors meet in one unit: the rule splits the unit's bias over them.
+
+    Args:
+        call: The recorded call.
+        values: The tensors that meet, each one of the call's inputs.
+        coefficients: The derivative of the output by each of them.
+        product: Whether the coefficients depend on the input (first-order).
+    """
+    shape = call.output.shape
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        stacked = torch.stack([v.detach().expand(shape) for v in values], -1)
+        weights = torch.stack(
+            [torch.as_tensor(c).detach().to(stacked).expand(shape) for c in coefficients], -1
+        )
+        pulled = split.mix(BranchMap(weights), stacked, tau).unbind(-1)
+        table: dict[int, Tensor] = {}
+        for value, part in zip(values, pulled, strict=True):
+            part = part.sum_to_size(value.shape)
+            table[id(value)] = table[id(value)] + part if id(value) in table else part
+        return tuple(table[id(t)] for t in call.inputs)
+
+    def intercept() -> Tensor:
+        linear = sum(
+            (
+                torch.as_tensor(c).detach() * v.detach()
+                for c, v in zip(coefficients, values, strict=True)
+            ),
+            torch.zeros((), dtype=call.output.dtype, device=call.output.device),
+        )
+        return call.output.detach() - linear
+
+    kind: Kind = "smooth" if product else "mixing"
+    return Form(
+        kind, pull, intercept if product else nothing, None, not product, foldable=not product
+    )
+
+
+def weighted_sum(call: Call, a: Any, b: Any, factor_a: float, factor_b: float) -> Form:
+    """``factor_a a + factor_b b`` of tensors or constants."""
+    a_tracked, b_tracked = call.tracked(a), call.tracked(b)
+    one = torch.ones((), dtype=call.output.dtype, device=call.output.device)
+    if a is b:
+        return elementwise(call, lambda: one * (factor_a + factor_b))
+    if a_tracked and b_tracked:
+        return branches(call, [a, b], [factor_a, factor_b])
+    factor, rest, other = (factor_a, b, factor_b) if a_tracked else (factor_b, a, factor_a)
+    return elementwise(call, lambda: one * factor, lambda: one * torch.as_tensor(rest) * other)
+
+
+@handles("add", "sub", "subtract", "rsub")
+def add_handler(call: Call) -> Form:
+    """``a + alpha b``, ``a - alpha b`` and ``b - alpha a``."""
+    a, b = call.arg(0, "input"), call.arg(1, "other")
+    alpha = call.arg(2, "alpha", 1)
+    if call.op == "rsub":
+        return weighted_sum(call, a, b, -alpha, 1)
+    return weighted_sum(call, a, b, 1, alpha if call.op == "add" else -alpha)
+
+
+@handles("neg", "negative")
+def negate(call: Call) -> Form:
+    """``-x``."""
+    return elementwise(call, lambda: -torch.ones_like(call.output[:0].sum()))
+
+
+@handles("mul", "multiply")
+def multiply(call: Call) -> Form:
+    """``a b``; a product of two tracked tensors is first-order, ``h = -a b``."""
+    a, b = call.arg(0, "input"), call.arg(1, "other")
+    if a is b:
+        return smooth(call, slope=lambda: 2 * a.detach())
+    if call.tracked(a) and call.tracked(b):
+        return branches(call, [a, b], [b, a], product=True)
+    factor = b if call.tracked(a) else a
+    return elementwise(call, lambda: torch.as_tensor(factor).to(call.output))
+
+
+@handles("div", "divide", "true_divide", "rdiv")
+def divide(call: Call) -> Form:
+    """``a / b``; first-order where b is tracked."""
+    a, b = call.arg(0, "input"), call.arg(1, "other")
+    if call.op == "rdiv":
+        a, b = b, a
+    if not call.tracked(b):
+        return elementwise(call, lambda: 1 / torch.as_tensor(b).to(call.output))
+    ratio = call.output.detach()
+    if a is b:
+        return smooth(call, slope=lambda: torch.zeros_like(ratio))
+    if not call.tracked(a):
+        return smooth(call, slope=lambda: -ratio / b.detach())
+    return branches(call, [a, b], [1 / b.detach(), -ratio / b.detach()], product=True)
+
+
+@handles("maximum", "minimum", "max", "min", "fmax", "fmin")
+def extremum(call: Call) -> Form:
+    """The larger or smaller of two tensors, or of a tensor along an axis."""
+    a, b = call.arg(0, "input"), call.arg(1, "other")
+    if not isinstance(b, Tensor):
+        return routing(call)
+    wins = (a > b) if call.op.endswith("max") or call.op == "maximum" else (a < b)
+    share_a: Tensor = wins.to(call.output.dtype) + (a == b).to(call.output.dtype) / 2
+
+    def gap() -> Tensor:
+        distance: Tensor = (a - b).detach().abs() / 2
+        return distance
+
+    if a is b:
+        return elementwise(call, lambda: torch.ones_like(call.output))
+    if call.tracked(a) and call.tracked(b):
+        form = branches(call, [a, b], [share_a, 1 - share_a])
+        return Form(form.kind, form.pull, form.intercept, None, True, gap, foldable=True)
+    slope, other = (share_a, b) if call.tracked(a) else (1 - share_a, a)
+    return elementwise(call, lambda: slope, lambda: (1 - slope) * other, gap=lambda: 2 * gap())
+
+
+@handles("where", "masked_fill", "masked_scatter", "tril", "triu")
+def select(call: Call) -> Form:
+    """A choice by a mask that is taken as constant."""
+    return routing(call, constant=True)
+
+
+@decomposes("addcmul")
+def addcmul(base: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
+    """``base + value a b``."""
+    return base + a * b * value
+
+
+@decomposes("addcdiv")
+def addcdiv(base: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
+    """``base + value a / b``."""
+    return base + a / b * value
+
+
+@decomposes("lerp")
+def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
+    """``start + weight (end - start)``."""
+    return start + (end - start) * weight

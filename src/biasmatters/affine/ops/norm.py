@@ -1,0 +1,63 @@
+"""Normalisations: batch-norm by its running statistics exactly, the others to first order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.call import Call
+from biasmatters.affine.errors import TrainingModeError
+from biasmatters.affine.form import Form, elementwise, smooth
+from biasmatters.affine.registry import decomposes, handles
+
+
+def _per_channel(call: Call, values: Tensor) -> Tensor:
+    return values.detach().reshape(-1, *(1,) * (call.output.ndim - 2))
+
+
+def by_running_statistics(
+    call: Call, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Form:
+    """``gamma (x - mean) / sqrt(var + eps) + beta``, channel by channel."""
+    scale = (var.detach() + eps).rsqrt()
+    scale = scale if weight is None else scale * weight.detach()
+    shift = -mean.detach() * scale
+    shift = shift if bias is None else shift + bias.detach()
+    return elementwise(call, lambda: _per_channel(call, scale), lambda: _per_channel(call, shift))
+
+
+@handles("batch_norm")
+def batch_norm(call: Call) -> Form:
+    """Batch-norm in evaluation; refused where it uses the batch's own statistics."""
+    mean, var = call.arg(1, "running_mean"), call.arg(2, "running_var")
+    weight, bias = call.arg(3, "weight"), call.arg(4, "bias")
+    if call.arg(5, "training", False) or mean is None:
+        raise TrainingModeError(
+            f"'batch_norm' in '{call.name}' uses the statistics of the batch, so its output is no "
+            "function of one sample; call model.eval() or pass eval_mode=True "
+            "(a batch-norm without running statistics cannot be explained)."
+        )
+    return by_running_statistics(call, mean, var, weight, bias, call.arg(7, "eps", 1e-5))
+
+
+@handles("instance_norm")
+def instance_norm(call: Call) -> Form:
+    """By running statistics where it has them, else to first order."""
+    mean, var = call.arg(1, "running_mean"), call.arg(2, "running_var")
+    if call.arg(5, "use_input_stats", True) or mean is None:
+        return smooth(call)
+    weight, bias = call.arg(3, "weight"), call.arg(4, "bias")
+    return by_running_statistics(call, mean, var, weight, bias, call.arg(7, "eps", 1e-5))
+
+
+@handles("layer_norm", "group_norm", "local_response_norm", "rms_norm",
+         "softmax", "log_softmax", "softmin")  # fmt: skip
+def over_features(call: Call) -> Form:
+    """Unit p keeps its bias at input p: ``alpha[p, q] = 1[p = q]``."""
+    return smooth(call)
+
+
+@decomposes("normalize")
+def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """``x / max(|x|_p, eps)``."""
+    return x / torch.clamp_min(torch.norm(x, p, dim, True), eps)

@@ -1,0 +1,169 @@
+"""Pooling and resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from biasmatters.affine.call import Call
+from biasmatters.affine.form import Form, routing
+from biasmatters.affine.ops.conv import spread
+from biasmatters.affine.ops.reduce import by_matrices
+from biasmatters.affine.registry import decomposes, handles
+
+
+@handles("max_pool1d", "max_pool2d", "max_pool3d")
+def max_pool(call: Call) -> Form:
+    """The bias goes to the input that autograd takes as the largest."""
+    return routing(call, gap=lambda: _window_gap(call, int(call.op[8])))
+
+
+@handles("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+         "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
+         "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d_with_indices",
+         "adaptive_max_pool3d_with_indices")  # fmt: skip
+def other_max_pool(call: Call) -> Form:
+    """The bias goes to the input that autograd takes as the largest."""
+    return routing(call)
+
+
+@handles("fractional_max_pool2d", "fractional_max_pool3d",
+         "fractional_max_pool2d_with_indices", "fractional_max_pool3d_with_indices")  # fmt: skip
+def fractional_max_pool(call: Call) -> Form:
+    """Routing by the indices that were drawn in the recorded forward pass."""
+    return routing(call)
+
+
+def _window_gap(call: Call, axes: int) -> Tensor:
+    """Half the distance between the two largest different entries of each window.
+
+    Exact ties are left out: in real networks they are several dead units, which stay equal.
+    """
+    x = call.inputs[0].detach()
+    kernel = spread(call.arg(1, "kernel_size"), axes)
+    stride = spread(call.arg(2, "stride") or kernel, axes)
+    padding = spread(call.arg(3, "padding", 0), axes)
+    dilation = spread(call.arg(4, "dilation", 1), axes)
+    sizes = call.output.shape[-axes:]
+    reach = [(n - 1) * s + (k - 1) * d + 1
+             for n, s, k, d in zip(sizes, stride, kernel, dilation, strict=True)]  # fmt: skip
+    after = [r - n - p for r, n, p in zip(reach, x.shape[-axes:], padding, strict=True)]
+    pads = [n for pair in zip(reversed(padding), reversed(after), strict=True) for n in pair]
+    wide = F.pad(x, pads, value=-torch.inf)
+    best = torch.full_like(call.output, -torch.inf)
+    second = best
+    lead = (slice(None),) * (x.ndim - axes)
+    for offset in product(*(range(k) for k in kernel)):
+        steps = [
+            slice(o * d, o * d + (n - 1) * s + 1, s)
+            for o, d, n, s in zip(offset, dilation, sizes, stride, strict=True)
+        ]
+        entry = wide[(*lead, *steps)]
+        runner_up = torch.where((entry < best) & (entry > second), entry, second)
+        second = torch.where(entry > best, best, runner_up)
+        best = torch.maximum(best, entry)
+    return (best - second) / 2
+
+
+def _matrix(pool: Callable[[Tensor], Tensor], size: int, like: Tensor) -> Tensor:
+    """Coefficients ``(out, in)`` of a linear function of one axis, read off the identity."""
+    eye = torch.eye(size, dtype=torch.float64, device=like.device)
+    return pool(eye.unsqueeze(0)).squeeze(0).T.to(like.dtype)
+
+
+@handles("avg_pool1d", "avg_pool2d", "avg_pool3d")
+def average_pool(call: Call) -> Form:
+    """Averages over windows, one small matrix for each axis."""
+    axes = int(call.op[8])
+    x = call.inputs[0]
+    kernel = spread(call.arg(1, "kernel_size"), axes)
+    stride = spread(call.arg(2, "stride") or kernel, axes)
+    padding = spread(call.arg(3, "padding", 0), axes)
+    ceil, inside = call.arg(4, "ceil_mode", False), call.arg(5, "count_include_pad", True)
+    override = call.arg(6, "divisor_override")
+    matrices = {}
+    for axis in range(axes):
+        size, k = x.shape[axis - axes], kernel[axis]
+        pool = partial(
+            F.avg_pool1d,
+            kernel_size=k,
+            stride=stride[axis],
+            padding=padding[axis],
+            ceil_mode=ceil,
+            count_include_pad=inside,
+        )
+        matrix = _matrix(pool, size, x)
+        if override is not None:
+            matrix = (matrix != 0).to(x.dtype) / (override if axis == 0 else 1)
+        matrices[x.ndim - axes + axis] = matrix
+    return by_matrices(call, matrices)
+
+
+@handles("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
+def adaptive_average_pool(call: Call) -> Form:
+    """Averages over windows of nearly equal size."""
+    axes = int(call.op[17])
+    x = call.inputs[0]
+    size = call.arg(1, "output_size")
+    wanted = (size,) * axes if isinstance(size, int) else tuple(size)
+    matrices = {}
+    for axis, out in enumerate(wanted):
+        place = x.ndim - axes + axis
+        length = x.shape[place] if out is None else out
+        pool = partial(F.adaptive_avg_pool1d, output_size=length)
+        matrices[place] = _matrix(pool, x.shape[place], x)
+    return by_matrices(call, matrices)
+
+
+@handles("interpolate", "upsample", "upsample_nearest", "upsample_bilinear")
+def interpolate(call: Call) -> Form:
+    """Resampling: nearest copies values, the others mix along each axis."""
+    x = call.inputs[0]
+    mode = call.arg(3, "mode", "nearest")
+    if call.op == "upsample_bilinear":
+        mode = "bilinear"
+    if "nearest" in mode:
+        return routing(call)
+    align = call.op == "upsample_bilinear" or bool(call.arg(4, "align_corners", False))
+    scale = None if call.kwargs.get("recompute_scale_factor") else call.arg(2, "scale_factor")
+    matrices = {}
+    for axis in range(2, x.ndim):
+        factor = scale[axis - 2] if isinstance(scale, (list, tuple)) else scale
+        resample = _resampler(mode, x.shape[axis], call.output.shape[axis], align, factor)
+        matrices[axis] = _matrix(resample, x.shape[axis], x)
+    return by_matrices(call, matrices)
+
+
+def _resampler(
+    mode: str, size: int, out: int, align: bool, scale: float | None
+) -> Callable[[Tensor], Tensor]:
+    """The resampling of one axis, as a function of ``(1, rows, size)``."""
+    if mode == "area":
+        return lambda eye: F.adaptive_avg_pool1d(eye, out)
+    if mode == "bicubic":
+        wide = {"size": (size, out)} if scale is None else {"scale_factor": (1.0, scale)}
+        return lambda eye: F.interpolate(
+            eye.unsqueeze(0), mode=mode, align_corners=align, **wide
+        ).squeeze(0)
+    narrow = {"size": out} if scale is None else {"scale_factor": scale}
+    return lambda eye: F.interpolate(eye, mode="linear", align_corners=align, **narrow)
+
+
+@decomposes("lp_pool1d", "lp_pool2d", "lp_pool3d")
+def lp_pool(
+    x: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """``(sum over the window of x^p)^(1/p)``, to first order."""
+    axes = x.ndim - 2
+    pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[axes - 1]
+    kernel = spread(kernel_size, axes)
+    mean = pool(x.pow(norm_type), kernel, stride, 0, ceil_mode)
+    count = int(torch.tensor(kernel).prod())
+    positive = torch.sign(mean) * torch.relu(torch.abs(mean))
+    return (positive * count).pow(1.0 / norm_type)

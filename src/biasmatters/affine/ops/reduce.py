@@ -1,0 +1,102 @@
+"""Reductions along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.call import Call
+from biasmatters.affine.errors import SampleAxisError
+from biasmatters.affine.form import Form, Split, routing
+from biasmatters.affine.maps.branches import BranchMap
+from biasmatters.affine.maps.separable import SeparableMap
+from biasmatters.affine.registry import handles
+
+
+def reduced_axes(call: Call, dim: int | Sequence[int] | None) -> list[int]:
+    """The axes a reduction runs over, none of them the sample axis of a real batch."""
+    rank = call.inputs[0].ndim
+    dims = range(rank) if dim is None else [dim] if isinstance(dim, int) else dim
+    axes = sorted({d % rank for d in dims})
+    if call.samples > 1 and call.axes[0] in axes:
+        raise SampleAxisError(
+            f"'{call.op}' in '{call.name}' reduces over the samples of the batch; "
+            "explain one sample at a time with internal_batch_size=1."
+        )
+    return axes
+
+
+def by_matrices(call: Call, matrices: dict[int, Tensor]) -> Form:
+    """A separable mixing operation whose output may lack the axes it reduced to one."""
+    x = call.inputs[0]
+    shape = list(x.shape)
+    for axis, matrix in matrices.items():
+        shape[axis] = matrix.shape[0]
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        mixed = SeparableMap(matrices)
+        return (split.mix(mixed, x.detach(), tau.reshape(shape), call.axes[0]),)
+
+    return Form("mixing", pull, lambda: None, foldable=True)
+
+
+@handles("mean", "sum")
+def total(call: Call) -> Form:
+    """Sums and averages along axes."""
+    x = call.inputs[0]
+    axes = reduced_axes(call, call.arg(1, "dim", call.kwargs.get("axis")))
+    one = torch.ones(1, dtype=x.dtype, device=x.device)
+    return by_matrices(
+        call,
+        {
+            axis: (one / x.shape[axis] if call.op == "mean" else one).expand(1, x.shape[axis])
+            for axis in axes
+        },
+    )
+
+
+@handles("cumsum")
+def running_total(call: Call) -> Form:
+    """Cumulative sum along an axis: a lower triangular matrix of ones."""
+    (axis,) = reduced_axes(call, call.arg(1, "dim"))
+    x = call.inputs[0]
+    size = x.shape[axis]
+    return by_matrices(call, {axis: torch.ones(size, size, dtype=x.dtype, device=x.device).tril()})
+
+
+@handles("amax", "amin", "topk", "sort", "kthvalue", "median", "msort")
+def ordered(call: Call) -> Form:
+    """Values chosen by their order; ties as autograd splits them."""
+    return routing(call)
+
+
+@handles("norm", "vector_norm", "linalg_vector_norm", "linalg_norm", "var", "std", "logsumexp",
+         "prod")  # fmt: skip
+def smooth_reduction(call: Call) -> Form:
+    """A smooth function of the entries along axes, to first order: ``e[p, q] = J[p, q] x[q]``."""
+    x = call.inputs[0].detach()
+    place = 2 if "norm" in call.op else 1
+    axes = reduced_axes(call, call.arg(place, "dim"))
+    rest = [a for a in range(x.ndim) if a not in axes]
+    shape = [*(x.shape[a] for a in rest), -1]
+
+    def gathered(values: Tensor) -> Tensor:
+        return values.permute([*rest, *axes]).reshape(shape)
+
+    def slopes() -> Tensor:
+        return call.vjp(torch.ones_like(call.output))[0]
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        rows = gathered(x)
+        axis = rest.index(call.axes[0]) if call.samples > 1 else 0
+        pulled = split.mix(BranchMap(gathered(slopes())), rows, tau.reshape(rows.shape[:-1]), axis)
+        wide = pulled.reshape([x.shape[a] for a in [*rest, *axes]])
+        return (wide.permute([[*rest, *axes].index(a) for a in range(x.ndim)]),)
+
+    def intercept() -> Tensor:
+        linear = (slopes() * x).sum(axes, keepdim=True)
+        return call.output.detach() - linear.reshape(call.output.shape)
+
+    return Form("smooth", pull, intercept, None, False)

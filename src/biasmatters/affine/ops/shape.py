@@ -1,0 +1,50 @@
+"""Reshapes, copies and concatenations: values move, the bias moves with them."""
+
+from __future__ import annotations
+
+import torch
+
+from biasmatters.affine.call import Call, tensors_in
+from biasmatters.affine.form import Form, routing
+from biasmatters.affine.registry import handles
+
+
+@handles(
+    "flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "permute", "transpose",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "t", "get_T", "get_mT", "squeeze", "unsqueeze",
+    "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave",
+    "flip", "fliplr", "flipud", "roll", "rot90", "split", "chunk", "tensor_split", "unbind",
+    "split_with_sizes", "narrow", "select", "getitem", "index_select", "gather", "take_along_dim",
+    "diagonal", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "ravel", "as_strided",
+    "native_channel_shuffle", "hsplit", "vsplit", "dsplit", "atleast_1d", "atleast_2d",
+    "take", "masked_select", "broadcast_tensors", "meshgrid",
+)  # fmt: skip
+def moved(call: Call) -> Form:
+    """Each output is one input."""
+    return routing(call)
+
+
+ALWAYS_CONSTANT = {"index_fill", "scatter", "write_at_index", "write_into_view"}
+
+
+@handles("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack",
+         "row_stack", "write_into_view", "write_at_index", "index_put", "index_fill", "index_copy",
+         "slice_scatter", "select_scatter", "scatter", "fill_diagonal")  # fmt: skip
+def joined(call: Call) -> Form:
+    """Each output is one input or a constant, such as a learned token."""
+    constants = [t for t in tensors_in((call.args, call.kwargs)) if not call.tracked(t)]
+    floats = any(t.is_floating_point() for t in constants)
+    return routing(call, constant=floats or call.op in ALWAYS_CONSTANT)
+
+
+@handles("unfold")
+def unfold(call: Call) -> Form:
+    """Sliding windows: ``Tensor.unfold``, or ``F.unfold`` whose padding is constant."""
+    return routing(call, constant=call.function is torch.nn.functional.unfold)
+
+
+@handles("pad", "constant_pad_nd")
+def pad(call: Call) -> Form:
+    """Padding by a constant, or by copies of the border."""
+    mode = call.arg(2, "mode", "constant") if call.op == "pad" else "constant"
+    return routing(call, constant=mode == "constant")

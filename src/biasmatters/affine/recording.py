@@ -1,0 +1,227 @@
+"""One forward pass, recorded, with the gradient that autograd gives for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine import ops
+from biasmatters.affine.axis import per_sample
+from biasmatters.affine.errors import InputError, UnsupportedOperationError
+from biasmatters.affine.form import Form
+from biasmatters.affine.guard import check_finite, check_inputs, evaluation
+from biasmatters.affine.ops.attention import freeze_weights
+from biasmatters.affine.registry import find_handler
+from biasmatters.affine.scope import Scope
+from biasmatters.affine.tape import Node, Tape
+from biasmatters.affine.target import OutputSelector, explained, pick_output, resolve_target
+from biasmatters.types import Ledger, LedgerRow, Target
+
+__all__ = ["Options", "Recording", "Step", "ops", "record"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is run.
+
+    Attributes:
+        args: Further positional arguments of the model.
+        output: What to explain of a structured output: an index, key, attribute or callable.
+        eval_mode: Whether to evaluate under ``eval()`` a model that is in training mode.
+        freeze_attention: Whether attention weights count as constants.
+    """
+
+    args: tuple[Any, ...] = ()
+    output: OutputSelector = None
+    eval_mode: bool = False
+    freeze_attention: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One recorded operation with its local form and the gradient at its output."""
+
+    node: Node
+    form: Form
+    label: str
+    intercept: Tensor | None
+    grad: Tensor | None
+
+    @property
+    def output(self) -> Tensor:
+        """The operation's output."""
+        return self.node.call.output
+
+    def injected(self) -> Tensor | None:
+        """``G * intercept`` like the output: the bias that this operation puts in."""
+        if self.grad is None or self.intercept is None:
+            return None
+        return self.grad * self.intercept
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Everything the engine knows after one forward and one backward pass.
+
+    Attributes:
+        inputs: The model's inputs, as leaves.
+        steps: The operations in order of execution.
+        output: ``(N,)`` what is explained.
+        target: ``(N,)`` its class, or None.
+        weights: Gradient by each input.
+        frozen: Operations that cut the dependence on the input.
+    """
+
+    inputs: tuple[Tensor, ...]
+    steps: tuple[Step, ...]
+    output: Tensor
+    target: Tensor | None
+    weights: tuple[Tensor, ...]
+    frozen: tuple[str, ...]
+
+    @property
+    def samples(self) -> int:
+        """Number of samples N."""
+        return self.inputs[0].shape[0]
+
+    def ledger(self) -> Ledger:
+        """The bias share of every operation that has an intercept."""
+        zero = torch.zeros_like(self.output)
+        rows = [
+            LedgerRow(s.label, s.form.kind, s.node.call.op, _share(s, self.samples))
+            for s in self.steps
+            if s.intercept is not None and s.grad is not None
+        ]
+        return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),))
+
+    def injected_mass(self) -> Tensor:
+        """Sum of ``|G * intercept|`` over all units of all operations, ``(N,)``."""
+        total = torch.zeros_like(self.output)
+        for step in self.steps:
+            if step.intercept is not None and step.grad is not None:
+                total = total + _weigh(step, self.samples, torch.abs).to(total)
+        return total
+
+
+@contextmanager
+def _frozen_attention(flag: bool) -> Iterator[None]:
+    token = freeze_weights.set(flag)
+    try:
+        yield
+    finally:
+        freeze_weights.reset(token)
+
+
+def record(
+    model: Callable[..., Any], inputs: tuple[Tensor, ...], target: Target, options: Options
+) -> Recording:
+    """Run a model once and read off the local form of everything it did.
+
+    Args:
+        model: A module or any function of tensors.
+        inputs: Each ``(N, *features)``, floating point.
+        target: As in `biasmatters.affine.target.resolve_target`, or a callable that takes the
+            output and returns ``(N,)``.
+        options: How the model is run.
+
+    Raises:
+        InputError, TrainingModeError, UnsupportedOperationError: With what to do next.
+    """
+    check_inputs(inputs)
+    with torch.inference_mode(False), torch.enable_grad(), evaluation(model, options.eval_mode):
+        leaves = tuple(
+            (x.clone() if x.is_inference() else x).detach().requires_grad_() for x in inputs
+        )
+        scope = Scope(model)
+        tape = Tape(leaves, scope)
+        with _frozen_attention(options.freeze_attention), scope.open(), tape:
+            result = model(*leaves, *options.args)
+        value, chosen = _explain(tape, pick_output(result, options.output), target, leaves)
+        steps, weights = _differentiate(tape.nodes, value, leaves)
+        frozen = tuple(tape.frozen)
+        tape.release()
+    return Recording(leaves, steps, value.detach(), chosen, weights, frozen)
+
+
+def _explain(
+    tape: Tape, output: Tensor, target: Target, leaves: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor | None]:
+    output = tape.current(output)
+    samples = leaves[0].shape[0]
+    if not tape.knows(output):
+        raise UnsupportedOperationError(
+            "", tape.last_cut.split("'")[1] if tape.last_cut else "the output",
+            "the output does not depend on the input by differentiable operations"
+            + (f"; the last one that cut it was {tape.last_cut}" if tape.last_cut else ""),
+        )  # fmt: skip
+    check_finite(output.detach(), "The model's output")
+    if callable(target):
+        with tape:
+            value = target(output)
+        value = tape.current(value)
+        if value.shape != (samples,):
+            raise InputError(
+                f"The callable target returned shape {tuple(value.shape)}, not ({samples},)."
+            )
+        return value, None
+    chosen = resolve_target(output, target, samples)
+    return explained(output, chosen), chosen
+
+
+def _differentiate(
+    nodes: list[Node], value: Tensor, leaves: tuple[Tensor, ...]
+) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
+    made: list[tuple[Node, Form, Tensor | None]] = []
+    for node in nodes:
+        handler = find_handler(node.call.function, node.call.op)
+        if handler is None:
+            raise UnsupportedOperationError(node.call.name, node.call.op, "the engine lost it")
+        form = handler(node.call)
+        made.append((node, form, form.intercept()))
+    biased = [node.call.output for node, _, intercept in made if intercept is not None]
+    grads = torch.autograd.grad(value.sum(), [*leaves, *biased], allow_unused=True)
+    by_output = {id(t): g for t, g in zip(biased, grads[len(leaves) :], strict=True)}
+    labels = _labels(nodes)
+    steps = tuple(
+        Step(node, form, label, intercept, by_output.get(id(node.call.output)))
+        for (node, form, intercept), label in zip(made, labels, strict=True)
+    )
+    weights = tuple(
+        torch.zeros_like(x) if g is None else g
+        for x, g in zip(leaves, grads[: len(leaves)], strict=True)
+    )
+    return steps, weights
+
+
+def _labels(nodes: list[Node]) -> list[str]:
+    """Qualified module names, numbered where one module runs several operations."""
+    counts: dict[str, int] = {}
+    labels = []
+    for node in nodes:
+        base = node.call.name or node.call.op
+        counts[base] = counts.get(base, 0) + 1
+        labels.append(base if counts[base] == 1 else f"{base}#{counts[base]}")
+    return labels
+
+
+def _share(step: Step, samples: int) -> Tensor:
+    """``<G, intercept>`` for each sample."""
+    return _weigh(step, samples, lambda grad: grad)
+
+
+def _weigh(step: Step, samples: int, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """Sum of ``measure(G) * measure(intercept)``, G first where the intercept repeats."""
+    if step.grad is None or step.intercept is None:
+        return torch.zeros(samples)
+    grad, axis = measure(step.grad), step.node.axis
+    intercept = measure(step.intercept).to(grad.dtype)
+    shape = [1] * (grad.ndim - intercept.ndim) + list(intercept.shape)
+    repeats = [a for a in range(grad.ndim) if shape[a] == 1 and a != axis]
+    if repeats:
+        grad = grad.sum(repeats, keepdim=True)
+    return per_sample(grad * intercept.reshape(shape), axis, samples)

@@ -1,0 +1,52 @@
+"""Which module is running: qualified names without touching the user's model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+
+
+class Scope:
+    """The stack of running modules, kept by torch's global hooks while it is open."""
+
+    def __init__(self, model: object) -> None:
+        named = model.named_modules() if isinstance(model, nn.Module) else ()
+        self._names = {id(module): name for name, module in named}
+        self._stack: list[str] = []
+        self._thread = threading.get_ident()
+
+    @property
+    def current(self) -> str:
+        """Qualified name of the innermost running module, empty for the model itself."""
+        return self._stack[-1] if self._stack else ""
+
+    @contextmanager
+    def open(self) -> Iterator[Scope]:
+        """Follow the modules until the block ends, whatever happens in it."""
+        before = register_module_forward_pre_hook(self._enter)
+        after = register_module_forward_hook(self._leave, always_call=True)
+        try:
+            yield self
+        finally:
+            before.remove()
+            after.remove()
+            self._stack.clear()
+
+    def _mine(self, module: nn.Module) -> bool:
+        return id(module) in self._names and threading.get_ident() == self._thread
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if self._mine(module):
+            self._stack.append(self._names[id(module)])
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._mine(module) and self._stack:
+            self._stack.pop()

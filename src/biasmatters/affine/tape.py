@@ -1,0 +1,259 @@
+"""The tape: a record of every torch function between an input and an output.
+
+The forward pass runs eagerly under a `torch.overrides.TorchFunctionMode`, at the level of
+`torch.nn.functional`. Parameters are swapped for detached views, so a tensor requires grad exactly
+if autograd says that it depends on the input, and in-place functions run out of place, so every
+recorded value stays as it was. Nothing is left on the model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from biasmatters.affine.axis import follow
+from biasmatters.affine.call import Call, Function, map_tensors, tensors_in
+from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.registry import (
+    canonical,
+    find_decomposition,
+    find_handler,
+    is_in_place,
+    out_of_place,
+)
+from biasmatters.affine.scope import Scope
+from biasmatters.affine.views import Views, write_at_index
+
+_RANDOM = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli",
+    "multinomial", "normal", "uniform", "exponential", "poisson", "cauchy", "log_normal",
+    "geometric", "random", "native_dropout",
+}  # fmt: skip
+_DETACHES = {"detach", "get_data", "item", "tolist", "numpy", "__float__", "__int__", "float_power"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One recorded operation: its call and where its samples lie."""
+
+    call: Call
+    axis: int
+
+
+@lru_cache(maxsize=512)
+def _inplace_position(function: Function) -> int | None:
+    """Place of an ``inplace`` flag among a function's parameters, or None."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return None
+    return names.index("inplace") if "inplace" in names else None
+
+
+def _maker(tensor: Tensor) -> str:
+    """Name of the autograd function that made a tensor."""
+    return "" if tensor.grad_fn is None else tensor.grad_fn.name()
+
+
+class Tape(TorchFunctionMode):
+    """Records a forward pass.
+
+    Attributes:
+        nodes: What was recorded, in order of execution.
+        frozen: Names of operations that cut the dependence on the input, such as ``detach``.
+    """
+
+    def __init__(self, inputs: tuple[Tensor, ...], scope: Scope) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.frozen: list[str] = []
+        self._scope = scope
+        self._samples = inputs[0].shape[0] if inputs[0].ndim else 1
+        self._axis = {id(x): 0 for x in inputs}
+        self._known: dict[int, Tensor] = {id(x): x for x in inputs}
+        self._plain: dict[int, tuple[Tensor, Tensor]] = {}
+        self._made_by: dict[int, str] = {id(x): "" for x in inputs}
+        self._views = Views(self._replay)
+        self._inputs = inputs
+        self.last_cut = ""
+
+    def __torch_function__(
+        self, func: Function, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        variable: Any = args[0] if args else None
+        args, kwargs = map_tensors(self._current, args), map_tensors(self._current, kwargs or {})
+        inputs = self._tracked((args, kwargs))
+        op = canonical(func)
+        if op in _RANDOM:
+            raise UnsupportedOperationError(
+                self._scope.current, op, "it draws random numbers in the forward pass"
+            )
+        if not inputs:
+            out = func(*args, **kwargs)
+            self._views.note(func, args, kwargs, variable, out)
+            return out
+        if func is torch.Tensor.__setitem__:
+            self._views.replace(variable, self._replay(write_at_index, args[0], args[2], args[1]))
+            return None
+        rewrite = find_decomposition(func, op)
+        if rewrite is not None:
+            self._refuse_out(op, kwargs)
+            kwargs = {key: value for key, value in kwargs.items() if key != "out"}
+            with self:
+                return rewrite(*args, **kwargs)
+        plain, args, kwargs, changes = self._plain_call(func, op, args, kwargs)
+        out = self._apply(plain, op, args, kwargs, inputs)
+        if changes:
+            return self._views.replace(variable, out)
+        self._views.note(plain, args, kwargs, variable, out)
+        return out
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on the input by recorded operations."""
+        return id(self._current(tensor)) in self._known
+
+    def current(self, tensor: Tensor) -> Tensor:
+        """The present value of a tensor that may have been changed in place."""
+        return self._current(tensor)
+
+    def axis_of(self, tensor: Tensor) -> int:
+        """The sample axis of a recorded tensor."""
+        return self._axis[id(tensor)]
+
+    def release(self) -> None:
+        """Forget everything that was recorded."""
+        self.nodes.clear()
+        self._known.clear()
+        self._plain.clear()
+        self._views.clear()
+
+    def _apply(
+        self, function: Function, op: str, args: Any, kwargs: Any, inputs: tuple[Tensor, ...]
+    ) -> Any:
+        with torch.enable_grad():
+            out = function(*args, **kwargs)
+        self._record(function, op, args, kwargs, inputs, out)
+        return out
+
+    def _replay(self, function: Function, *args: Any) -> Any:
+        """Run and record one of our own functions."""
+        op = getattr(function, "__name__", "")
+        args = map_tensors(self._current, args)
+        inputs = self._tracked(args)
+        if not inputs:
+            return function(*args)
+        if op == "locate":
+            with self:
+                return function(*args)
+        return self._apply(function, op, args, {}, inputs)
+
+    def _current(self, tensor: Tensor) -> Tensor:
+        tensor = self._views.current(tensor)
+        if id(tensor) in self._known or not self._needs_swap(tensor):
+            return tensor
+        if tensor.grad_fn is not None and self._reaches_input(tensor):
+            raise UnsupportedOperationError(
+                self._scope.current,
+                type(tensor.grad_fn).__name__.removesuffix("Backward"),
+                "its result depends on the input by a way that is no torch function "
+                "(a custom autograd.Function or a scripted module)",
+            )
+        if id(tensor) not in self._plain:
+            plain = tensor.detach()
+            self._plain[id(tensor)] = (tensor, plain.clone() if plain.is_inference() else plain)
+        return self._plain[id(tensor)][1]
+
+    @staticmethod
+    def _needs_swap(tensor: Tensor) -> bool:
+        return tensor.requires_grad or tensor.is_inference()
+
+    def _reaches_input(self, tensor: Tensor) -> bool:
+        stack, seen = [tensor.grad_fn], set()
+        while stack:
+            node = stack.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            variable = getattr(node, "variable", None)
+            if variable is not None and any(variable is x for x in self._inputs):
+                return True
+            stack.extend(parent for parent, _ in node.next_functions)
+        return False
+
+    def _tracked(self, tree: Any) -> tuple[Tensor, ...]:
+        found = {id(t): t for t in tensors_in(tree) if id(t) in self._known}
+        for key, tensor in found.items():
+            recorded, now = self._made_by.get(key), _maker(tensor)
+            if recorded != now:
+                self._made_by[key] = now
+                self.frozen.append(f"{now} (a custom autograd.Function, its backward on trust)")
+        return tuple(found.values())
+
+    def _refuse_out(self, op: str, kwargs: dict[str, Any]) -> None:
+        if kwargs.get("out") is not None:
+            raise UnsupportedOperationError(
+                self._scope.current, op, "it writes into 'out='; return the result instead"
+            )
+
+    def _plain_call(
+        self, func: Function, op: str, args: Any, kwargs: Any
+    ) -> tuple[Function, Any, Any, bool]:
+        """The call as an out-of-place one, and whether it was to change its first argument."""
+        self._refuse_out(op, kwargs)
+        if is_in_place(func):
+            twin = out_of_place(func)
+            if twin is None:
+                raise UnsupportedOperationError(
+                    self._scope.current, func.__name__, "it has no out-of-place twin"
+                )
+            return twin, args, kwargs, True
+        if kwargs.get("inplace"):
+            return func, args, {**kwargs, "inplace": False}, True
+        position = _inplace_position(func)
+        if position is not None and len(args) > position and args[position]:
+            return func, (*args[:position], False, *args[position + 1 :]), kwargs, True
+        return func, args, kwargs, False
+
+    def _record(
+        self, func: Function, op: str, args: Any, kwargs: Any, inputs: tuple[Tensor, ...], out: Any
+    ) -> None:
+        outputs = tensors_in(out)
+        if not any(t.requires_grad for t in outputs):
+            self._note_cut(op, outputs)
+            return
+        name = self._scope.current
+        if find_handler(func, op) is None:
+            raise UnsupportedOperationError(name, op, "the engine does not know it")
+        axes = tuple(self._axis[id(x)] for x in inputs)
+        for index, output in enumerate(outputs):
+            if not output.requires_grad or id(output) in self._known:
+                continue
+            call = Call(func, op, name, args, kwargs, inputs, output, index, self._samples, axes)
+            axis = follow(call, moves=op in MOVES)
+            self.nodes.append(Node(call, axis))
+            self._known[id(output)] = output
+            self._axis[id(output)] = axis
+            self._made_by[id(output)] = _maker(output)
+
+    def _note_cut(self, op: str, outputs: list[Tensor]) -> None:
+        name = self._scope.current
+        if op in _DETACHES and not (outputs and not outputs[0].is_floating_point()):
+            self.frozen.append(f"{name} ({op})" if name else op)
+        if outputs and not op.startswith(("get_", "__")):
+            self.last_cut = f"'{op}' in '{name or 'the model'}'"
+
+
+MOVES = {
+    "flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "permute", "transpose",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "t", "get_T", "get_mT", "squeeze", "unsqueeze",
+    "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave", "flip", "fliplr",
+    "flipud", "roll", "rot90", "split", "chunk", "tensor_split", "unbind", "split_with_sizes",
+    "narrow", "select", "getitem", "index_select", "diagonal", "ravel", "stack", "atleast_1d",
+    "atleast_2d", "hsplit", "vsplit", "dsplit", "masked_select", "as_strided",
+}  # fmt: skip

@@ -1,0 +1,92 @@
+"""Which output is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.errors import InputError
+from biasmatters.types import Target
+
+OutputSelector = Any
+
+
+def pick_output(result: Any, output: OutputSelector) -> Tensor:
+    """One tensor of what the model returned.
+
+    Args:
+        result: A tensor, or a tuple, list, dict or dataclass of them.
+        output: None for the tensor itself, else an index, a key, an attribute or a callable.
+    """
+    if callable(output):
+        result = output(result)
+    elif output is not None:
+        is_name = isinstance(output, str) and not isinstance(result, Mapping)
+        result = getattr(result, output) if is_name else result[output]
+    if not isinstance(result, Tensor):
+        raise InputError(
+            f"The model returned a {type(result).__name__}, not a tensor; name the part to explain "
+            "with output=<index, key, attribute or callable>."
+        )
+    return result
+
+
+def resolve_target(output: Tensor, target: Target, samples: int) -> Tensor | None:
+    """The explained class of each sample, ``(N,)``, or None where each sample has one output.
+
+    Args:
+        output: ``(N, classes)`` or ``(N,)``.
+        target: None (the predicted class), an int, or one class for each sample as a list,
+            tuple, array or tensor.
+        samples: N.
+
+    Raises:
+        InputError: For a wrong shape, a wrong count or a class that does not exist.
+    """
+    if output.ndim == 0 or output.shape[0] != samples:
+        raise InputError(
+            f"The model gave an output of shape {tuple(output.shape)} for {samples} samples; its "
+            "first axis must be the samples."
+        )
+    if output.ndim == 1 or (output.shape[1:].numel() == 1 and target is None):
+        if target is not None:
+            raise InputError(f"The model has one output per sample, so target={target!r} is void.")
+        return None
+    if output.ndim != 2:
+        raise InputError(
+            f"The model's output has shape {tuple(output.shape)}; give a callable target that maps "
+            "it to one number for each sample, e.g. lambda out: out[:, 3].mean((1, 2))."
+        )
+    if target is None:
+        return output.detach().argmax(1)
+    return _checked(torch.as_tensor(target, device=output.device), output, samples)
+
+
+def _checked(target: Tensor, output: Tensor, samples: int) -> Tensor:
+    classes = output.shape[1]
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise InputError(f"A target is a class index, not of dtype {target.dtype}.")
+    if target.ndim == 0 or target.numel() == 1:
+        target = target.reshape(1).expand(samples)
+    if target.shape != (samples,):
+        raise InputError(
+            f"Got targets of shape {tuple(target.shape)} for {samples} samples; "
+            "give one class, or one for each sample."
+        )
+    wrong = (target < -classes) | (target >= classes)
+    if bool(wrong.any()):
+        raise InputError(
+            f"Target {int(target[wrong][0])} is out of range: the model has {classes} classes "
+            f"(0 to {classes - 1})."
+        )
+    return target.long() % classes
+
+
+def explained(output: Tensor, target: Tensor | None) -> Tensor:
+    """The explained number of each sample, ``(N,)``."""
+    if target is None:
+        return output.reshape(output.shape[0])
+    return output.gather(1, target.unsqueeze(1)).squeeze(1)

@@ -1,0 +1,201 @@
+"""The walk: bias back-propagation over a recording, once backwards.
+
+At every operation the bias that arrived from above and the bias that the operation itself puts in
+(its intercept times the gradient) are added up and handed to the operation's inputs.
+
+    tau = beta + G * intercept
+    mixing:  beta_in[q] = sum_p alpha[p, q] tau[p], sum_q alpha[p, q] = 1
+    the rest: beta_in goes where the value came from
+
+The engine walks; a rule only splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.axis import labels, per_sample
+from biasmatters.affine.call import Call
+from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.recording import Recording, Step
+
+Fallback = Literal["uniform", "weight", "drop"]
+SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+Probe = Callable[[str, Mixing, Tensor, Tensor, Tensor | None], None]
+
+
+@dataclass
+class Walk:
+    """State of one walk: the rule, the folded slope of the present step and the accounts.
+
+    Attributes:
+        split: The rule's split.
+        fallback: Where the bias of a unit without any contributing input goes: ``uniform`` over
+            its real inputs on the support of the weights, ``weight`` in proportion to ``|W|``, or
+            ``drop``: nowhere, and it is reported.
+        samples: N.
+        probe: Called with every mixing operation, for diagnostics.
+        fallback_mass: ``(N,)`` absolute bias that took the fallback.
+        dropped: ``(N,)`` bias that was kept out of the map.
+    """
+
+    split: SplitFunction
+    fallback: Fallback
+    samples: int
+    like: Tensor
+    probe: Probe | None = None
+    fallback_mass: Tensor = field(init=False)
+    dropped: Tensor = field(init=False)
+    _scale: Tensor | None = None
+    _axis: int = 0
+    _label: str = ""
+
+    def __post_init__(self) -> None:
+        self.fallback_mass = torch.zeros_like(self.like)
+        self.dropped = torch.zeros_like(self.like)
+
+    def enter(self, step: Step, scale: Tensor | None) -> None:
+        """Prepare for one step's pull."""
+        self._scale, self._axis, self._label = scale, step.node.axis, step.label
+
+    def mix(self, mixing: Mixing, x: Tensor, tau: Tensor, axis: int | None = None) -> Tensor:
+        """Split by the rule; units without any contribution go by the fallback."""
+        axis = self._axis if axis is None else axis
+        scale = None if self._scale is None else self._scale.reshape(tau.shape)
+        if self.probe is not None:
+            self.probe(self._label, mixing, x, tau, scale)
+        beta, live = self.split(mixing, x, tau, scale)
+        stranded = tau.masked_fill(live, 0)
+        if not bool(stranded.any()):
+            return beta
+        return beta + self._fall_back(mixing, x, stranded, axis)
+
+    def spread(self, call: Call, orphan: Tensor) -> tuple[Tensor, ...]:
+        """Share the bias of units that have no input evenly over all inputs of the sample."""
+        total = per_sample(orphan, self._axis, self.samples)
+        self.fallback_mass += per_sample(orphan.abs(), self._axis, self.samples)
+        if self.fallback == "drop":
+            self.dropped += total
+            return tuple(torch.zeros_like(x) for x in call.inputs)
+        units = sum(x.numel() for x in call.inputs) / self.samples
+        return tuple(
+            self._broadcast(total / units, x, axis)
+            for x, axis in zip(call.inputs, call.axes, strict=True)
+        )
+
+    def _fall_back(self, mixing: Mixing, x: Tensor, stranded: Tensor, axis: int) -> Tensor:
+        self.fallback_mass += per_sample(stranded.abs(), axis, self.samples)
+        if self.fallback == "drop":
+            self.dropped += per_sample(stranded, axis, self.samples)
+            return torch.zeros_like(x)
+        support = mixing.power(0 if self.fallback == "uniform" else 1, x)
+        total = support.forward(torch.ones_like(x))
+        reached = total > 0
+        beta = support.transpose((stranded / total).where(reached, 0))
+        lost = stranded.masked_fill(reached, 0)
+        if bool(lost.any()):
+            amount = per_sample(lost, axis, self.samples) * self.samples / x.numel()
+            home = axis if x.ndim > axis and x.shape[axis] % self.samples == 0 else 0
+            beta = beta + self._broadcast(amount, x, home)
+        return beta
+
+    def _broadcast(self, values: Tensor, x: Tensor, axis: int) -> Tensor:
+        if self.samples == 1:
+            return values.reshape(()).expand(x.shape)
+        return values[labels(x.shape, axis, self.samples, x).long()]
+
+
+@dataclass(frozen=True)
+class WalkResult:
+    """Bias maps for the inputs, the walk's accounts, and layer maps on request."""
+
+    maps: tuple[Tensor, ...]
+    fallback_mass: Tensor
+    dropped: Tensor
+    layers: dict[str, Tensor]
+
+
+def walk(
+    recording: Recording,
+    split: SplitFunction,
+    *,
+    fold: bool = True,
+    fallback: Fallback = "uniform",
+    keep_layers: bool = False,
+    probe: Probe | None = None,
+) -> WalkResult:
+    """Propagate the bias of a recorded forward pass down to the inputs.
+
+    Args:
+        recording: What `record` returned.
+        split: The rule's split.
+        fold: Whether the slopes after a mixing operation (batch-norm, activation) scale its
+            contributions, as if folded into its weights.
+        fallback: As in `Walk`.
+        keep_layers: Whether to return the bias that arrives at each operation's output.
+        probe: Called with every mixing operation.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        scales = _folded_scales(recording.steps) if fold else {}
+        state = Walk(split, fallback, recording.samples, recording.output, probe)
+        betas: dict[int, Tensor] = {}
+        layers: dict[str, Tensor] = {}
+        for i in reversed(range(len(recording.steps))):
+            step = recording.steps[i]
+            tau = _total(betas.pop(id(step.output), None), step)
+            if tau is None:
+                continue
+            if keep_layers:
+                layers[step.label] = tau
+            state.enter(step, scales[i]() if i in scales else None)
+            for x, beta in zip(step.node.call.inputs, step.form.pull(tau, state), strict=True):
+                old = betas.get(id(x))
+                betas[id(x)] = beta if old is None else old + beta
+        maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in recording.inputs)
+    return WalkResult(maps, state.fallback_mass, state.dropped, layers)
+
+
+def _total(beta: Tensor | None, step: Step) -> Tensor | None:
+    injected = step.injected()
+    if beta is None or injected is None:
+        return injected if beta is None else beta
+    return beta + injected
+
+
+def _folded_scales(steps: Sequence[Step]) -> dict[int, Callable[[], Tensor]]:
+    """For each mixing step, the product of the slopes that follow it one to one."""
+    users: dict[int, list[Step]] = {}
+    for step in steps:
+        for x in step.node.call.inputs:
+            users.setdefault(id(x), []).append(step)
+    found: dict[int, Callable[[], Tensor]] = {}
+    for i, step in enumerate(steps):
+        if step.form.foldable:
+            chain = _chain(step, users)
+            if chain:
+                found[i] = lambda chain=chain, out=step.output: _product(chain, out)  # type: ignore[misc]
+    return found
+
+
+def _chain(step: Step, users: dict[int, list[Step]]) -> list[Callable[[], Tensor]]:
+    slopes: list[Callable[[], Tensor]] = []
+    while True:
+        following = users.get(id(step.output), [])
+        if len(following) != 1 or following[0].form.slope is None:
+            return slopes
+        if following[0].output.shape != step.output.shape:
+            return slopes
+        step = following[0]
+        slopes.append(step.form.slope)  # type: ignore[arg-type]
+
+
+def _product(slopes: list[Callable[[], Tensor]], like: Tensor) -> Tensor:
+    scale = slopes[0]()
+    for slope in slopes[1:]:
+        scale = scale * slope()
+    return scale.to(like.dtype).expand(like.shape)

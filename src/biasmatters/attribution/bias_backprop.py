@@ -1,0 +1,169 @@
+"""Bias back-propagation: the bias of the local affine form, attributed to the input's features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.certify import certify, linear_part
+from biasmatters.affine.errors import InputError
+from biasmatters.affine.recording import Options, Recording, record
+from biasmatters.affine.target import OutputSelector
+from biasmatters.affine.walk import Fallback, walk
+from biasmatters.attribution.entropy import EntropyProbe
+from biasmatters.rules import Rule, make_rule
+from biasmatters.types import Attribution, Target
+
+
+class BiasBackprop:
+    """Attributes ``b = f(x) - w . x`` to the features of x, so that the map sums to b.
+
+        beta_{l-1}[q] = sum_p alpha_l[p, q] beta_l[p] + G_{l-1}[q] b_{l-1}[q]
+
+    Source: Wang, Zhou, Bilmes, *Bias Also Matters*, ICML 2019.
+
+    Args:
+        model: A module in evaluation mode, or any function of tensors.
+        rule: How a unit's bias is split over its inputs: a name or any `Rule`.
+        temperature: T of the softmax rules given by name.
+        fold: Whether batch-norm and activation slopes scale the contributions that a rule sees,
+            as if folded into the weights; if not they are layers of their own.
+        fallback: Where the bias of a unit without any contributing input goes: ``uniform`` over
+            its inputs, in proportion to ``weight``, or ``drop``.
+        output: Which part of a structured output to explain.
+        eval_mode: Whether to evaluate a model in training mode under ``eval()``.
+        freeze_attention: Whether attention weights count as constants.
+
+    Example:
+        >>> import torch, biasmatters as bm
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+        >>> bm.BiasBackprop(net, rule="proportional").explain(torch.ones(2, 4), 1).complete
+        True
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        rule: str | Rule = "softmax_neg_abs",
+        temperature: float = 1.0,
+        fold: bool = True,
+        fallback: Fallback = "uniform",
+        *,
+        output: OutputSelector = None,
+        eval_mode: bool = False,
+        freeze_attention: bool = False,
+    ) -> None:
+        if fallback not in ("uniform", "weight", "drop"):
+            raise InputError(f"Unknown fallback '{fallback}'; choose uniform, weight or drop.")
+        self.model = model
+        self.rule = make_rule(rule, temperature)
+        self.fold = fold
+        self.fallback: Fallback = fallback
+        self.options = Options((), output, eval_mode, freeze_attention)
+
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        additional_forward_args: tuple[Any, ...] = (),
+        *,
+        return_convergence_delta: bool = False,
+        internal_batch_size: int | None = None,
+    ) -> Any:
+        """The bias map, in Captum's shape of call.
+
+        Args:
+            inputs: ``(N, *features)``, or a tuple.
+            target: As in `biasmatters.local_affine`.
+            additional_forward_args: Passed on to the model.
+            return_convergence_delta: Whether to return ``sum of the map - b`` as well, ``(N,)``.
+            internal_batch_size: Samples explained at a time.
+
+        Returns:
+            The map like the inputs (a tuple for a tuple), with the deltas if asked for.
+        """
+        several = isinstance(inputs, tuple)
+        xs = inputs if isinstance(inputs, tuple) else (inputs,)
+        size = internal_batch_size or max(xs[0].shape[0], 1)
+        maps: list[tuple[Tensor, ...]] = []
+        deltas: list[Tensor] = []
+        for start in range(0, max(xs[0].shape[0], 1), size):
+            rows = slice(start, start + size)
+            part = _rows(target, rows, xs[0].shape[0])
+            found = self._walk(tuple(x[rows] for x in xs), part, additional_forward_args)
+            maps.append(found[1])
+            deltas.append(_total(found[1]) - (found[0].output - linear_part(found[0])))
+        joined = tuple(torch.cat(parts) for parts in zip(*maps, strict=True))
+        result = joined if several else joined[0]
+        return (result, torch.cat(deltas)) if return_convergence_delta else result
+
+    def explain(
+        self,
+        x: Tensor | tuple[Tensor, ...],
+        target: Target = None,
+        *,
+        layers: bool = False,
+        diagnostics: bool = False,
+    ) -> Attribution:
+        """The bias map with its residual and certificate.
+
+        Args:
+            x: ``(N, *features)``, or a tuple for several inputs.
+            target: As in `biasmatters.local_affine`.
+            layers: Whether to return the bias that arrives at each operation.
+            diagnostics: Whether to measure the mean row entropy of alpha for each layer (nats);
+                costs one direct pass over all connections.
+        """
+        inputs = x if isinstance(x, tuple) else (x,)
+        probe = EntropyProbe(self.rule) if diagnostics else None
+        recording = record(self.model, inputs, target, self.options)
+        result = walk(
+            recording,
+            self.rule.split,
+            fold=self.fold,
+            fallback=self.fallback,
+            keep_layers=layers,
+            probe=probe,
+        )
+        ledger = recording.ledger()
+        bias = recording.output - linear_part(recording)
+        certificate = certify(recording, ledger, bias, result.fallback_mass)
+        return Attribution(
+            map=result.maps if isinstance(x, tuple) else result.maps[0],
+            target=recording.target,
+            residual=(_total(result.maps) + result.dropped - bias).abs(),
+            tolerance=certificate.tolerance,
+            certificate=certificate,
+            layers=result.layers,
+            diagnostics=probe.means() if probe is not None else {},
+        )
+
+    def _walk(
+        self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]
+    ) -> tuple[Recording, tuple[Tensor, ...]]:
+        options = Options(
+            extra if isinstance(extra, tuple) else (extra,),
+            self.options.output,
+            self.options.eval_mode,
+            self.options.freeze_attention,
+        )
+        recording = record(self.model, inputs, target, options)
+        result = walk(recording, self.rule.split, fold=self.fold, fallback=self.fallback)
+        return recording, result.maps
+
+
+def _total(maps: tuple[Tensor, ...]) -> Tensor:
+    """Sum of a map over each sample's features, ``(N,)``."""
+    return torch.stack([row_sums(m) for m in maps]).sum(0)
+
+
+def _rows(target: Target, rows: slice, samples: int) -> Target:
+    """The part of a target that belongs to a chunk of samples."""
+    if target is None or isinstance(target, int) or callable(target):
+        return target
+    whole = torch.as_tensor(target)
+    return whole if whole.numel() == 1 and samples != 1 else whole.reshape(-1)[rows]

@@ -1,0 +1,98 @@
+"""What stands in for a pixel that a metric takes away."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from biasmatters.metrics.functional._checks import MetricInputError
+
+BaselineName = Literal["zero", "mean", "blur"]
+Baseline = BaselineName | Tensor
+
+BLUR_SIZE = 11
+BLUR_SIGMA = 5.0
+
+
+def gaussian_window(size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
+    """One axis of RISE's blur kernel: a centred impulse, smoothed inside its own window.
+
+    RISE smooths an impulse with scipy's ``gaussian_filter``, which truncates at 4 sigma and
+    reflects at the border; with sigma 5 in a window of 11 much of the kernel comes from those
+    reflections: w[i] = sum over t of g(t) 1[reflect(i + t) = size // 2].
+
+    Args:
+        size: Odd width of the window, in pixels.
+        sigma: Standard deviation of g, in pixels.
+
+    Returns:
+        ``(size,)`` float64 weights that sum to 1.
+    """
+    reach = int(4 * sigma + 0.5)
+    offset = torch.arange(-reach, reach + 1)
+    weight = torch.exp(-0.5 * (offset.double() / sigma) ** 2)
+    folded = (torch.arange(size)[:, None] + offset).remainder(2 * size)
+    folded = torch.minimum(folded, 2 * size - 1 - folded)
+    return (weight / weight.sum() * (folded == size // 2)).sum(1)
+
+
+def blur(x: Tensor, size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
+    """Blur each channel as RISE does: correlation with its kernel, zeros beyond the border.
+
+    Args:
+        x: ``(N, C, H, W)`` in the network's input space.
+        size: Odd width of the kernel, in pixels.
+        sigma: In pixels.
+
+    Returns:
+        Like x.
+
+    Raises:
+        MetricInputError: If the picture is smaller than the kernel.
+    """
+    if min(x.shape[-2:]) < size:
+        raise MetricInputError(
+            f"a {size}x{size} blur does not fit a picture of {x.shape[-2]}x{x.shape[-1]} pixels; "
+            'choose baseline="zero" or "mean", or give a tensor of your own.'
+        )
+    window, channels = gaussian_window(size, sigma).to(x), x.shape[1]
+    rows = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
+    columns = window.view(1, 1, 1, size).expand(channels, 1, 1, size)
+    down = conv2d(x, rows, padding=(size // 2, 0), groups=channels)
+    return conv2d(down, columns, padding=(0, size // 2), groups=channels)
+
+
+def substrate(x: Tensor, baseline: Baseline) -> Tensor:
+    """The picture that is left when every pixel has been taken away.
+
+    Args:
+        x: ``(N, C, H, W)`` in the network's (normalised) input space.
+        baseline: ``zero`` (zero in that space), ``mean`` (each picture's channel means),
+            ``blur`` (11x11, sigma 5), or a tensor that broadcasts to x.
+
+    Returns:
+        A tensor shaped like x.
+
+    Raises:
+        MetricInputError: If the baseline has no such name or does not broadcast to x.
+    """
+    if isinstance(baseline, Tensor):
+        try:
+            return baseline.detach().to(x).expand_as(x)
+        except RuntimeError as error:
+            raise MetricInputError(
+                f"a baseline of shape {tuple(baseline.shape)} does not broadcast to "
+                f"{tuple(x.shape)}."
+            ) from error
+    if baseline == "zero":
+        return torch.zeros_like(x)
+    if baseline == "mean":
+        return x.mean((2, 3), keepdim=True).expand_as(x)
+    if baseline == "blur":
+        return blur(x)
+    raise MetricInputError(
+        f"baseline={baseline!r} is unknown; choose zero, mean or blur, or give a tensor."
+    )

@@ -1,0 +1,91 @@
+"""How names and numbers read on paper."""
+
+# ruff: noqa: RUF001
+
+from __future__ import annotations
+
+import math
+
+DATA = {
+    "fashion_mnist": "Fashion-MNIST",
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "stl10": "STL-10",
+    "imagenet": "ImageNet",
+    "imagefolder": "Image folder",
+    "shapes": "Shapes",
+}
+INPUTS = {
+    "unit": "inputs in [0, 1]",
+    "standard": "mean and std",
+    "symmetric": "inputs in [−1, 1]",
+}
+METHODS = {
+    "gradient": "Gradient",
+    "input_x_gradient": "Input × gradient",
+    "integrated_gradients": "Integrated gradients",
+    "bias_backprop": "BBp",
+    "bbp": "BBp",
+    "input_x_gradient_plus_bias": "Input × gradient + BBp",
+    "input_x_gradient_plus_bbp": "Input × gradient + BBp",
+    "random": "Random",
+}
+RULES = {
+    "softmax_neg_abs": "softmax −|e|",
+    "softmax_abs": "softmax +|e|",
+    "softmax_signed": "softmax e·sign β",
+    "uniform": "uniform",
+    "proportional": "proportional |e|",
+}
+
+
+def data_name(name: str) -> str:
+    """A data set as its authors write it."""
+    return DATA.get(name, name)
+
+
+def input_name(normalization: str) -> str:
+    """What a normalisation does to the inputs."""
+    return INPUTS.get(normalization, normalization)
+
+
+def method_name(method: str, rule: str = "") -> str:
+    """A method with its rule, separated by a comma."""
+    name = METHODS.get(method, method.replace("_", " "))
+    return f"{name}, {RULES.get(rule, rule.replace('_', ' '))}" if rule else name
+
+
+def number(value: float, digits: int) -> str:
+    """Fixed decimals with the sign that mathematics uses."""
+    text = f"{value:.{digits}f}"
+    return (text[1:] if float(text) == 0 and text[0] == "-" else text).replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, digits: int) -> str:
+    """``[low, high]``, or nothing."""
+    if low is None or high is None:
+        return ""
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def scientific(value: float) -> str:
+    """Two digits and a power of ten."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    exponent = math.floor(math.log10(abs(value)))
+    mantissa = f"{value / 10**exponent:.1f}"
+    if mantissa.lstrip("-") == "10.0":
+        mantissa, exponent = mantissa.replace("10.0", "1.0"), exponent + 1
+    raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{mantissa.replace('-', '−')}×10{raised}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 1:
+        return f"{1000 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} µs"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"

@@ -1,0 +1,92 @@
+"""The direct form: a rule applied connection by connection, in blocks of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.mixing import Connections, Mixing
+
+Alpha = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+MAX_ELEMENTS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some units' connections.
+
+    Attributes:
+        rows: Which of the batch.
+        e: ``(B, G, P, K, L)`` contributions.
+        present: Like e: whether the connection exists and carries something.
+        tau: ``(B, G, P, 1, L)`` bias of the units.
+    """
+
+    rows: slice
+    e: Tensor
+    present: Tensor
+    tau: Tensor
+
+
+def live_units(mixing: Mixing, x: Tensor, scale: Tensor | None) -> Tensor:
+    """Which units have at least one contribution that is not 0, as a mask like the output."""
+    count = mixing.power(0, x).forward((x != 0).to(x.dtype))
+    live = count > 0.5
+    return live if scale is None else live & (scale != 0)
+
+
+def split_directly(
+    alpha: Alpha,
+    mixing: Mixing,
+    x: Tensor,
+    tau: Tensor,
+    scale: Tensor | None,
+    max_elements: int = MAX_ELEMENTS,
+) -> Tensor:
+    """``sum_p alpha[p, q] tau[p]`` with every alpha written out.
+
+    Args:
+        alpha: `Rule.alpha`.
+        mixing: The linear map.
+        x: Its input.
+        tau: Like its output.
+        scale: As in `Rule.split`.
+        max_elements: Connections held at a time (at least one unit's for each place).
+    """
+    links = mixing.connections(x)
+    total = torch.zeros_like(links.inputs)
+    for block in blocks(links, tau, scale, max_elements):
+        weights = alpha(block.e, block.present, block.tau, 3)
+        total[block.rows] += (weights * block.tau).sum(2)
+    return links.scatter(total)
+
+
+def blocks(
+    links: Connections, tau: Tensor, scale: Tensor | None, max_elements: int
+) -> Iterator[Block]:
+    """Go through all connections in blocks of at most ``max_elements``, or one unit's at least."""
+    t_all = links.units(tau)
+    s_all = None if scale is None else links.units(scale.expand_as(tau).contiguous())
+    batch, groups, inner, places = links.inputs.shape
+    units = t_all.shape[2]
+    per_unit = groups * inner * places
+    unit_step = max(1, min(units, max_elements // max(per_unit, 1)))
+    row_step = max(1, min(batch, max_elements // max(per_unit * unit_step, 1)))
+    wide = links.coefficients.shape[0] > 1
+    for row in range(0, batch, row_step):
+        rows = slice(row, row + row_step)
+        values = links.inputs[rows].unsqueeze(2)
+        real = links.real.unsqueeze(-3) if links.real.ndim else links.real
+        for unit in range(0, units, unit_step):
+            span = slice(unit, unit + unit_step)
+            m = links.coefficients[rows if wide else slice(None), :, span]
+            e = m * values
+            present = (m != 0) & (values != 0) & real
+            if s_all is not None:
+                s = s_all[rows, :, span].unsqueeze(3)
+                e = e * s
+                present = present & (s != 0)
+            yield Block(rows, e, present, t_all[rows, :, span].unsqueeze(3))

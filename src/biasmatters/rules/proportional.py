@@ -1,0 +1,44 @@
+"""``proportional``: the bias follows the size of the contributions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.mixing import Mixing
+
+
+@dataclass(frozen=True)
+class Proportional:
+    """A control without parameters.
+
+        alpha[p, q] proportional to |e[p, q]|
+
+    Source: ours.
+    """
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+        return "proportional"
+
+    def alpha(self, e: Tensor, present: Tensor, tau: Tensor, dim: int) -> Tensor:
+        """The formula above."""
+        size = e.abs()
+        total = size.sum(dim, keepdim=True)
+        return size / total.where(total > 0, 1)
+
+    def split(
+        self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
+        sizes = mixing.power(1, x)
+        tiny = torch.finfo(x.dtype).tiny
+        size = x.abs() / x.abs().amax().clamp_min(tiny) if x.numel() else x
+        total = sizes.forward(size)
+        live = total > tiny / torch.finfo(x.dtype).eps
+        if scale is not None:
+            live = live & (scale != 0)
+        return size * sizes.transpose((tau / total).where(live, 0)), live

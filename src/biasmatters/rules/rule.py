@@ -1,0 +1,54 @@
+"""What a rule is: how one unit's bias is split over the unit's inputs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from biasmatters.affine.mixing import Mixing
+from biasmatters.types import BiasmattersError
+
+
+class RuleError(BiasmattersError):
+    """A rule was given a parameter that means nothing."""
+
+
+class Rule(Protocol):
+    """Splits tau by ``alpha[p, q] >= 0`` with ``sum_q alpha[p, q] = 1``.
+
+    ``e[p, q] = scale[p] M[p, q] x[q]`` is input q's contribution to unit p.
+    """
+
+    @property
+    def name(self) -> str:
+        """The rule's name in tables and configuration."""
+        ...
+
+    def split(
+        self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Split the bias of every unit over its inputs.
+
+        Args:
+            mixing: The linear map M.
+            x: Its input.
+            tau: Bias of each unit, like the map's output, in units of the explained output.
+            scale: Slope of what follows the map, folded into it; like tau, or None for 1.
+
+        Returns:
+            The inputs' bias ``sum_p alpha[p, q] tau[p]``, like x, and a mask like tau that is
+            False where every ``e[p, :]`` is 0, so that nothing was handed out.
+        """
+        ...
+
+    def alpha(self, e: Tensor, present: Tensor, tau: Tensor, dim: int) -> Tensor:
+        """The rule itself, connection by connection.
+
+        Args:
+            e: Contributions, with the inputs of one unit along ``dim``.
+            present: Like e: True where the connection exists and carries something, e != 0.
+            tau: Bias of each unit, broadcastable to e.
+            dim: The axis that sums to 1.
+        """
+        ...

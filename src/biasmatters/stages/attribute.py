@@ -1,0 +1,145 @@
+"""Stage attribute: the maps of one method on one network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.stages.files import read_json, write_json
+from biasmatters.stages.maps import MAPS, join, read_maps, write_maps
+from biasmatters.stages.network import trained_network
+from biasmatters.stages.source import Source, explained_images
+from biasmatters.stages.spec import MethodSpec, TrainerSpec
+from biasmatters.stages.train import trainer_options
+from biasmatters.types import Attributor
+
+if TYPE_CHECKING:
+    from biasmatters.data.images import TensorImages
+    from biasmatters.training.explain import Diagnose, Explained
+
+COST = "cost.json"
+Cost = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """Explains the predicted class on a fixed subset of the test images.
+
+    Attributes:
+        source: The data.
+        normalization: Scaling of the inputs.
+        seed: Seed of the training.
+        method: The attribution method.
+        images: How many test images.
+        chunk: Images between two writes; a killed run goes on after the last chunk.
+        batch_size: Images that are explained at once.
+        trainer: The device.
+    """
+
+    source: Source
+    normalization: str
+    seed: int
+    method: MethodSpec
+    images: int
+    chunk: int
+    batch_size: int
+    trainer: TrainerSpec
+
+    stage = "attribute"
+    version = 1
+    resumable = True
+
+    def slug(self) -> str:
+        """Data, normalisation, model, seed, method."""
+        spec = self.source.spec
+        network = f"{spec.name}-{self.normalization}-{spec.model.name}-s{self.seed}"
+        return f"{network}-{self.method.name}"
+
+    def settings(self) -> dict[str, Any]:
+        """What the maps depend on besides the network."""
+        return {
+            **self.source.settings(self.normalization),
+            "method": dict(self.method.part.settings),
+            "images": self.images,
+            "seed": self.seed,
+        }
+
+    def run(self, folder: Path, inputs: Mapping[str, Path]) -> None:
+        """Read ``network``, write ``maps.safetensors`` and ``cost.json``."""
+        data = self.source.load(self.normalization)
+        images = explained_images(data, self.images)
+        network = trained_network(self.source.spec.model, data, True, self.seed, inputs["network"])
+        attributor = self.method.part.make(network)
+        parts: list[dict[str, Tensor]] = []
+        costs: list[Cost] = []
+        for name, rows in _chunks(len(images), self.chunk):
+            maps, cost = folder / f"{name}.safetensors", folder / f"{name}.json"
+            if not cost.exists():
+                tensors, figures = self._explain(
+                    network, attributor, images.select(images.ids[rows])
+                )
+                write_maps(maps, tensors)
+                write_json(cost, figures)
+            parts.append(read_maps(maps))
+            costs.append(read_json(cost))
+        write_maps(folder / MAPS, join(parts))
+        write_json(folder / COST, _total(costs))
+        for path in folder.glob("chunk-*"):
+            path.unlink()
+
+    def _explain(
+        self, network: torch.nn.Module, attributor: Attributor, images: TensorImages
+    ) -> tuple[dict[str, Tensor], Cost]:
+        from biasmatters.data.images import collate
+        from biasmatters.training import Explain, predict
+
+        batches: list[Explained] = predict(
+            Explain(network, attributor, _diagnosis(attributor)),
+            images,
+            batch_size=self.batch_size,
+            label=f"attribute {self.slug()}",
+            collate=collate,
+            **trainer_options(self.trainer, devices=1),
+        )
+        return _tensors(batches), _cost(batches, len(images))
+
+
+def _chunks(count: int, size: int) -> Iterator[tuple[str, Tensor]]:
+    for number, rows in enumerate(torch.split(torch.arange(count), size)):
+        yield f"chunk-{number:05d}", rows
+
+
+def _tensors(batches: list[Explained]) -> dict[str, Tensor]:
+    names = ("maps", "target", "image", "residual", "tolerance", "fallback")
+    return {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
+
+
+def _cost(batches: list[Explained], images: int) -> Cost:
+    return {
+        "images": images,
+        "seconds": sum(batch.seconds for batch in batches),
+        "forward_seconds": sum(batch.forward_seconds for batch in batches),
+        "diagnostics": dict(batches[0].diagnostics),
+    }
+
+
+def _total(costs: list[Cost]) -> Cost:
+    """Sums over chunks; the diagnostics are those of the first batch of all."""
+    names = ("images", "seconds", "forward_seconds")
+    total = {name: sum(cost[name] for cost in costs) for name in names}
+    return {**total, "diagnostics": costs[0]["diagnostics"]}
+
+
+def _diagnosis(attributor: Attributor) -> Diagnose | None:
+    """For BBp: how evenly its rule splits, layer by layer."""
+    from biasmatters.attribution import BiasBackprop
+
+    if not isinstance(attributor, BiasBackprop):
+        return None
+    explain = attributor.explain
+    return lambda x, target: explain(x, target, diagnostics=True).diagnostics

@@ -1,0 +1,149 @@
+"""What an experiment consists of, as frozen dataclasses without any configuration library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Schedule = Literal["constant", "one_cycle"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A configured piece: its plain settings, which are hashed and written, and how to make it.
+
+    Attributes:
+        name: Short name, used in file names and tables.
+        settings: Plain values only (numbers, strings, lists, dictionaries).
+        make: Makes the piece; loads the code it needs only then.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    make: Callable[..., Any] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set and the network that is trained on it.
+
+    Attributes:
+        source: Makes the data set from ``normalization=...``; its settings name no folder, since
+            where files lie must not change a result.
+        model: Makes the network from ``in_channels, image_size, num_classes, bias``.
+    """
+
+    source: Part
+    model: Part
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.source.name
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """An attribution method, made from a model.
+
+    Attributes:
+        method: Name of the method.
+        rule: Name of BBp's rule, empty for other methods.
+        part: Makes the attributor from a model.
+    """
+
+    method: str
+    rule: str
+    part: Part
+
+    @property
+    def name(self) -> str:
+        """Method and rule in one word, for file names."""
+        return f"{self.method}-{self.rule}" if self.rule else self.method
+
+
+@dataclass(frozen=True)
+class TrainerSpec:
+    """How a network is trained and run.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images in a training step.
+        eval_batch_size: Images in a step without training.
+        optimizer: Makes the optimiser from parameters.
+        schedule: Course of the learning rate.
+        precision: Lightning's name of the number format.
+        deterministic: Whether PyTorch is asked for deterministic kernels.
+        accelerator: Lightning's name of the device kind.
+        devices: How many devices.
+        strategy: Lightning's name of the strategy.
+        workers: Processes that load data.
+    """
+
+    epochs: int
+    batch_size: int
+    eval_batch_size: int
+    optimizer: Part
+    schedule: Schedule = "one_cycle"
+    precision: str = "32-true"
+    deterministic: bool = True
+    accelerator: str = "auto"
+    devices: int = 1
+    strategy: str = "auto"
+    workers: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """The values that a trained network depends on."""
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "optimizer": dict(self.optimizer.settings),
+            "schedule": self.schedule,
+            "precision": self.precision,
+            "devices": self.devices,
+        }
+
+
+@dataclass(frozen=True)
+class ExperimentSpec:
+    """Everything that one run of the pipeline needs.
+
+    Attributes:
+        name: Name of the experiment; its report goes to ``reports/<name>/``.
+        title: Heading of the report.
+        scale: ``smoke``, ``small`` or ``paper``; written into the report, not into any key.
+        data: Data sets, each with its network.
+        normalizations: Input scalings that networks are trained with.
+        explained: Those of them whose networks are attributed and scored.
+        methods: Attribution methods.
+        curves: Scores of maps; each is called with ``(model, x, maps, target)``.
+        trainer: How to train.
+        seeds: Seeds of the trainings.
+        images: How many test images are explained.
+        explain_batch_size: How many images are explained at once.
+        chunk: How many images are attributed between two writes to the disk.
+        sheet_images: How many images the contact sheet shows.
+        store: Folder of the stages' results.
+        reports: Folder that reports are published to.
+        config: The whole configuration as plain values, for the record.
+    """
+
+    name: str
+    title: str
+    scale: str
+    data: tuple[DataSpec, ...]
+    normalizations: tuple[str, ...]
+    explained: tuple[str, ...]
+    methods: tuple[MethodSpec, ...]
+    curves: tuple[Part, ...]
+    trainer: TrainerSpec
+    seeds: tuple[int, ...]
+    images: int
+    explain_batch_size: int
+    chunk: int
+    sheet_images: int
+    store: Path
+    reports: Path
+    config: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,218 @@
+"""The nouns that every room shares.
+
+Shapes: ``N`` samples; an input is ``(N, *features)``, a network's output ``(N, classes)``.
+Units: a bias share, a residual and a fallback mass are in units of the explained output (a logit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["exact", "first-order"]
+Target = int | Tensor | Sequence[Any] | Callable[[Tensor], Tensor] | None
+
+
+class BiasmattersError(Exception):
+    """Base of every error that this library raises on purpose; its text says what to do next."""
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """The share of the bias that one recorded operation puts in.
+
+    Attributes:
+        name: Qualified name of the module that ran the operation (``layer1.0.conv1``), with a
+            counter when the same module runs several.
+        kind: ``mixing``, ``elementwise``, ``routing`` or ``smooth``.
+        op: Name of the torch function, e.g. ``conv2d``.
+        share: ``(N,)`` inner product of the output's gradient with the operation's intercept.
+    """
+
+    name: str
+    kind: str
+    op: str
+    share: Tensor
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Where the bias of a local affine form comes from: one row per recorded operation."""
+
+    rows: tuple[LedgerRow, ...]
+
+    def __iter__(self) -> Iterator[LedgerRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def total(self) -> Tensor:
+        """Sum of all shares, ``(N,)``: the bias, found without looking at f - w.x."""
+        return torch.stack([row.share for row in self.rows]).sum(0)
+
+    def absolute(self) -> Tensor:
+        """Sum of the absolute shares, ``(N,)``: the scale that round-off is judged by."""
+        return torch.stack([row.share.abs() for row in self.rows]).sum(0)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line per operation and sample: ``name, kind, op, sample, share``."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            [
+                {"name": r.name, "kind": r.kind, "op": r.op, "sample": i, "share": float(s)}
+                for r in self.rows
+                for i, s in enumerate(r.share.tolist())
+            ],
+            columns=["name", "kind", "op", "sample", "share"],
+        )
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """How exact a local affine form, and a map made from it, is.
+
+    Attributes:
+        verdict: ``exact`` where every operation is piecewise linear, else ``first-order``.
+        first_order_ops: The operations that are only linearised, as ``name (op)``.
+        residual: ``(N,)`` |ledger total - (f - w.x)|, two sums that share no term.
+        tolerance: ``(N,)`` the residual that round-off explains, in the same units.
+        margin: ``(N,)`` smallest distance of a pre-activation to a boundary of its linear
+            piece (of the two largest entries of a max window), in units of that activation.
+        fallback_mass: ``(N,)`` sum of |bias| that met units without any contributing input
+            and was split by the named fallback; mass that meets k such layers counts k times.
+        injected_mass: ``(N,)`` sum of the absolute bias terms put in; the scale of the above.
+    """
+
+    verdict: Verdict
+    first_order_ops: tuple[str, ...]
+    residual: Tensor
+    tolerance: Tensor
+    margin: Tensor
+    fallback_mass: Tensor
+    injected_mass: Tensor
+
+    @property
+    def passed(self) -> bool:
+        """Whether every sample's residual lies within its tolerance."""
+        return bool((self.residual <= self.tolerance).all())
+
+    @property
+    def fallback_share(self) -> Tensor:
+        """``(N,)`` fallback mass over injected mass, at most 1: an upper bound of the share."""
+        scale = self.injected_mass.clamp_min(torch.finfo(self.injected_mass.dtype).tiny)
+        return (self.fallback_mass / scale).clamp_max(1)
+
+
+@dataclass(frozen=True)
+class LocalAffine:
+    """The affine function a network is around x: ``f(x') = weight.x' + bias``.
+
+    Attributes:
+        weight: Like x, the gradient of the explained output (a tuple for several inputs).
+        bias: ``(N,)`` f(x) - w.x.
+        output: ``(N,)`` the explained output f(x).
+        ledger: Where the bias comes from.
+        certificate: How exact this is.
+    """
+
+    weight: Tensor | tuple[Tensor, ...]
+    bias: Tensor
+    output: Tensor
+    ledger: Ledger
+    certificate: Certificate
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A map over the input's features and how well it adds up.
+
+    Attributes:
+        map: Like x (a tuple for several inputs).
+        target: ``(N,)`` the explained class, or None for a scalar output.
+        residual: ``(N,)`` |sum of the map - the total it should reach|, NaN where the method
+            promises no total.
+        tolerance: ``(N,)`` the residual that round-off explains, NaN likewise.
+        certificate: Of the local affine form, for methods that record one.
+        layers: Bias maps by qualified name of the operation, when asked for.
+        diagnostics: Named per-layer figures such as the mean row entropy of alpha, in nats.
+    """
+
+    map: Tensor | tuple[Tensor, ...]
+    target: Tensor | None
+    residual: Tensor
+    tolerance: Tensor
+    certificate: Certificate | None = None
+    layers: dict[str, Tensor] = field(default_factory=dict)
+    diagnostics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether the map reaches its total within tolerance; None if it promises none."""
+        if bool(self.residual.isnan().all()):
+            return None
+        return bool((self.residual <= self.tolerance).all())
+
+
+@runtime_checkable
+class Attributor(Protocol):
+    """A method bound to a model. Made by a factory ``model -> Attributor``."""
+
+    def explain(self, x: Tensor, target: Target = None) -> Attribution:
+        """Explain ``model(x)[:, target]``.
+
+        Args:
+            x: ``(N, *features)``.
+            target: Class per sample; None means the predicted class.
+        """
+        ...
+
+
+AttributorFactory = Callable[[torch.nn.Module], Attributor]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One figure of an experiment, in long format; tables and plots are functions of these.
+
+    Attributes:
+        experiment: Name of the experiment.
+        data: Name of the data set.
+        normalization: ``unit``, ``standard`` or ``symmetric``.
+        model: Name of the network.
+        bias: Whether the network was trained with bias.
+        method: Name of the attribution method, empty for figures of the network itself.
+        rule: Name of BBp's rule, empty otherwise.
+        metric: E.g. ``accuracy_all``, ``deletion_auc``; a curve has one row per point.
+        seed: Seed of the training.
+        value: The figure.
+        low: Lower end of its 95 % interval, or None.
+        high: Upper end.
+        n: How many samples it is made from.
+        at: Position along a curve (fraction of pixels), or None.
+        stage: Key of the stage that made it.
+    """
+
+    experiment: str
+    data: str
+    normalization: str
+    model: str
+    bias: bool
+    method: str
+    rule: str
+    metric: str
+    seed: int
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    at: float | None
+    stage: str
