@@ -191,6 +191,29 @@ def test_8_requires_grad_after_a_bad_target() -> None:
     assert not x.requires_grad
 
 
+class OddStrides(nn.Module):
+    """Batch-norm whose gradient arrives with the strides that a transpose leaves behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)
+        return self.head(tokens * tokens.sign()).mean(1)
+
+
+def test_10_a_wrong_gradient_of_torch_itself_is_noticed() -> None:
+    """For one sample torch 2.15 gives a wrong gradient here; the ledger does not agree with it."""
+    torch.manual_seed(0)
+    net, x = seeded(OddStrides()), torch.randn(1, 8, 4, 4, dtype=torch.float64)
+    form = bm.local_affine(net, x, 0)
+    step = 1e-7 * torch.randn_like(x)
+    moved = (net(x + step) - net(x))[0, 0].detach()
+    gradient_is_right = torch.allclose(moved, (form.weight * step).sum(), rtol=1e-3, atol=1e-12)
+    assert form.certificate.passed == gradient_is_right
+
+
 def test_9_the_bias_can_be_larger_than_the_output() -> None:
     net, x = randomised("densenet121", 32)
     form = bm.local_affine(net, x, 0)

@@ -49,6 +49,7 @@ class TrainerConfig:
     devices: int = MISSING
     strategy: str = MISSING
     workers: int = MISSING
+    rates: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -80,6 +81,7 @@ class TrainerSpec:
         devices: How many devices.
         strategy: Lightning's name of the strategy.
         workers: Processes that load data.
+        rates: Learning rates of single networks by name, in place of the optimiser's.
     """
 
     epochs: int
@@ -93,13 +95,21 @@ class TrainerSpec:
     devices: int = 1
     strategy: str = "auto"
     workers: int = 0
+    rates: Mapping[str, float] = field(default_factory=dict)
 
-    def settings(self) -> dict[str, Any]:
+    def optimizer_of(self, model: str) -> Callable[..., Any]:
+        """Makes the optimiser of a network from its parameters."""
+        if model not in self.rates:
+            return self.optimizer.make
+        return partial(self.optimizer.make, lr=self.rates[model])
+
+    def settings(self, model: str) -> dict[str, Any]:
         """The values that a trained network depends on."""
+        rate = {"lr": self.rates[model]} if model in self.rates else {}
         return {
             "epochs": self.epochs,
             "batch_size": self.batch_size,
-            "optimizer": dict(self.optimizer.settings),
+            "optimizer": {**self.optimizer.settings, **rate},
             "schedule": self.schedule,
             "precision": self.precision,
             "devices": self.devices,

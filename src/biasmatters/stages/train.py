@@ -50,7 +50,7 @@ class Train:
             "model": dict(self.source.spec.model.settings),
             "bias": self.bias,
             "seed": self.seed,
-            "trainer": self.trainer.settings(),
+            "trainer": self.trainer.settings(self.source.spec.model.name),
         }
 
     def run(self, folder: Path, inputs: Mapping[str, Path]) -> None:
@@ -62,7 +62,7 @@ class Train:
         network = new_network(self.source.spec.model, data, self.bias, self.seed)
         network.to(memory_format=torch.channels_last)
         spec = self.trainer
-        module = Classifier(network, spec.optimizer.make, spec.schedule)
+        module = Classifier(network, spec.optimizer_of(self.source.spec.model.name), spec.schedule)
         plan = FitPlan(
             seed=self.seed,
             epochs=spec.epochs,

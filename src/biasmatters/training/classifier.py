@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 Batch = tuple[Tensor, Tensor, Tensor]
+WARM_UP = 0.2
 
 
 class Classifier(pl.LightningModule):
@@ -21,7 +22,8 @@ class Classifier(pl.LightningModule):
     Args:
         model: Maps ``(N, C, H, W)`` to logits ``(N, classes)``.
         optimizer: Makes the optimiser from the parameters.
-        schedule: ``constant``, or ``one_cycle``: up to the optimiser's rate and down to nothing.
+        schedule: ``constant``, or ``one_cycle``: for a fifth of the steps up to the optimiser's
+            rate, then down to nothing.
     """
 
     def __init__(self, model: nn.Module, optimizer: OptimizerFactory, schedule: str) -> None:
@@ -58,5 +60,6 @@ class Classifier(pl.LightningModule):
         if self.schedule == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
-        course = OneCycleLR(optimizer, max_lr=optimizer.param_groups[0]["lr"], total_steps=steps)
+        rate = optimizer.param_groups[0]["lr"]
+        course = OneCycleLR(optimizer, max_lr=rate, total_steps=steps, pct_start=WARM_UP)
         return [optimizer], [{"scheduler": course, "interval": "step"}]
