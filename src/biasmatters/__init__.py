@@ -6,6 +6,8 @@ attributes b too.
 """
 
 from biasmatters.affine import (
+    Call,
+    Form,
     InputError,
     SampleAxisError,
     TrainingModeError,
@@ -38,7 +40,9 @@ __all__ = [
     "Attributor",
     "BiasBackprop",
     "BiasmattersError",
+    "Call",
     "Certificate",
+    "Form",
     "Gradient",
     "InputError",
     "InputXGradient",

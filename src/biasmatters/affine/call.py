@@ -95,7 +95,8 @@ class Call:
         """The call's local Jacobian times its own inputs, like the output.
 
         Reverse mode twice: ``J v = d/du <J^T u, v>``, which every twice differentiable operation
-        has, also where torch lacks its forward mode.
+        has, also where torch lacks its forward mode. An input of -inf, a masked logit, has the
+        derivative 0 and counts as 0.
         """
         with torch.enable_grad():
             leaves = [tensor.detach().requires_grad_() for tensor in self.inputs]
@@ -103,7 +104,7 @@ class Call:
             dual = torch.zeros_like(out).requires_grad_()
             pulled = torch.autograd.grad(out, leaves, dual, create_graph=True, allow_unused=True)
             terms = [
-                (p * leaf.detach()).sum()
+                (p * leaf.detach().masked_fill(leaf.detach().isinf(), 0)).sum()
                 for p, leaf in zip(pulled, leaves, strict=True)
                 if p is not None
             ]

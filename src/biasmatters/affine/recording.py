@@ -182,7 +182,7 @@ def _differentiate(
         if handler is None:
             raise UnsupportedOperationError(node.call.name, node.call.op, "the engine lost it")
         form = handler(node.call)
-        made.append((node, form, form.intercept()))
+        made.append((node, form, _finite(form.intercept())))
     biased = [node.call.output for node, _, intercept in made if intercept is not None]
     grads = torch.autograd.grad(value.sum(), [*leaves, *biased], allow_unused=True)
     by_output = {id(t): g for t, g in zip(biased, grads[len(leaves) :], strict=True)}
@@ -196,6 +196,13 @@ def _differentiate(
         for x, g in zip(leaves, grads[: len(leaves)], strict=True)
     )
     return steps, weights
+
+
+def _finite(intercept: Tensor | None) -> Tensor | None:
+    """Infinite constants (masked logits) as 0: the gradient that meets them is 0."""
+    if intercept is None or not bool(intercept.isinf().any()):
+        return intercept
+    return intercept.masked_fill(intercept.isinf(), 0)
 
 
 def _labels(nodes: list[Node]) -> list[str]:

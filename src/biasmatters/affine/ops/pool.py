@@ -33,11 +33,30 @@ def other_max_pool(call: Call) -> Form:
     return routing(call)
 
 
-@handles("fractional_max_pool2d", "fractional_max_pool3d",
-         "fractional_max_pool2d_with_indices", "fractional_max_pool3d_with_indices")  # fmt: skip
+@handles("fractional_max_pool2d_with_indices", "fractional_max_pool3d_with_indices")
 def fractional_max_pool(call: Call) -> Form:
-    """Routing by the indices that were drawn in the recorded forward pass."""
+    """Routing by the windows that were drawn in the recorded forward pass."""
     return routing(call)
+
+
+@decomposes("fractional_max_pool2d", "fractional_max_pool3d")
+def draw_windows(
+    x: Tensor,
+    kernel_size: Any,
+    output_size: Any = None,
+    output_ratio: Any = None,
+    return_indices: bool = False,
+    _random_samples: Tensor | None = None,
+) -> Any:
+    """Draw the windows once, as the layer would, and leave the global generator as it was."""
+    axes = x.ndim - 2
+    if _random_samples is None:
+        off_the_tape = torch._C.DisableTorchFunction()  # noqa: SLF001 - torch's documented way
+        with torch.random.fork_rng(devices=[]), off_the_tape:
+            _random_samples = torch.rand(*x.shape[:2], axes, dtype=x.dtype).to(x.device)
+    pool = (F.fractional_max_pool2d_with_indices, F.fractional_max_pool3d_with_indices)[axes - 2]
+    out, indices = pool(x, kernel_size, output_size, output_ratio, True, _random_samples)
+    return (out, indices) if return_indices else out
 
 
 def _window_gap(call: Call, axes: int) -> Tensor:
