@@ -22,7 +22,7 @@ comma := ,
 LIST = [$(subst $(space),$(comma),$(strip $(DATA)))]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install data reproduce-paper test test-slow lint types arch check lock wandb-sync notebooks clean
+.PHONY: help setup install data reproduce-paper test test-slow lint types arch check lock wandb-sync notebooks zoo clean
 
 help: ## show this list
 	@echo "biasmatters: bias back-propagation, and the paper's experiments"
@@ -91,6 +91,9 @@ wandb-sync: setup ## upload the offline W&B runs (after `wandb login`)
 notebooks: setup ## run the notebooks
 	@shopt -s nullglob; for book in notebooks/*.ipynb; do echo "== $$book"; \
 	  $(BIN)/jupyter execute "$$book" || exit 1; done
+
+zoo: setup ## every torchvision model and 30 of timm through the engine, beside the peers (hours)
+	@$(BIN)/python -m benchmarks.zoo $(ARGS)
 
 clean: ## remove caches and build outputs (not store/, reports/ and the virtual environment)
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -86,7 +86,8 @@ class Certificate:
         residual: ``(N,)`` |ledger total - (f - w.x)|, two sums that share no term.
         tolerance: ``(N,)`` the residual that round-off explains, in the same units.
         margin: ``(N,)`` smallest distance of a pre-activation to a boundary of its linear
-            piece (of the two largest entries of a max window), in units of that activation.
+            piece (of the two largest entries of a max window), in units of that activation; NaN
+            where it was not measured.
         fallback_mass: ``(N,)`` sum of |bias| that met units without any contributing input
             and was split by the named fallback; mass that meets k such layers counts k times.
         injected_mass: ``(N,)`` sum of the absolute bias terms put in; the scale of the above.
@@ -157,7 +158,7 @@ class Attribution:
     @property
     def complete(self) -> bool | None:
         """Whether the map reaches its total within tolerance; None if it promises none."""
-        if bool(self.residual.isnan().all()):
+        if bool(self.tolerance.isnan().all()) and self.tolerance.numel():
             return None
         return bool((self.residual <= self.tolerance).all())
 

@@ -77,7 +77,9 @@ def row_sums(values: Tensor) -> Tensor:
 
 def _by_labels(call: Call) -> int | None:
     marked = [
-        torch.zeros_like(x).copy_(labels(x.shape, axis, call.samples, x))
+        torch.zeros_like(x, dtype=torch.float64).copy_(
+            labels(x.shape, axis, call.samples, x.double())
+        )
         for x, axis in zip(call.inputs, call.axes, strict=True)
     ]
     moved = call.run(marked)

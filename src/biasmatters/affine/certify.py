@@ -12,6 +12,11 @@ from biasmatters.types import Certificate, Ledger
 RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 1e-1, torch.float16: 2e-2}
 
 
+def relative(dtype: torch.dtype) -> float:
+    """The relative error that round-off explains in a number format."""
+    return RELATIVE.get(dtype, 1e-4)
+
+
 def linear_part(recording: Recording) -> Tensor:
     """``w . x`` for each sample, ``(N,)``, by the gradient that autograd gave."""
     parts = [
@@ -20,26 +25,32 @@ def linear_part(recording: Recording) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-def tolerance(bias: Tensor, ledger: Ledger) -> Tensor:
-    """What round-off explains: ``eps (1 + |b| + sum |shares|)`` with eps by dtype.
+def tolerance(recording: Recording, bias: Tensor, ledger: Ledger) -> Tensor:
+    """What round-off explains: ``eps (1 + |b| + sum |shares|)``.
 
-    eps is 1e-9 in float64, 1e-4 in float32, 2e-2 in float16 and 1e-1 in bfloat16.
+    eps is 1e-9 in float64, 1e-4 in float32, 2e-2 in float16 and 1e-1 in bfloat16, by the coarsest
+    number format that any recorded operation used.
     """
-    scale = 1 + bias.abs() + ledger.absolute().to(bias.dtype)
-    return RELATIVE.get(bias.dtype, 1e-4) * scale
+    coarsest = max([relative(bias.dtype), *(relative(s.output.dtype) for s in recording.steps)])
+    scale: Tensor = 1 + bias.abs() + ledger.absolute().to(bias.dtype)
+    return coarsest * scale
 
 
 def margin(recording: Recording) -> Tensor:
     """Smallest distance of a pre-activation to a boundary of its linear piece, ``(N,)``.
 
     While no recorded pre-activation moves by as much, the pieces stay and f is affine. Infinite
-    where the network has no boundary. Exact ties in a max window are taken to stay ties.
+    where the network has no boundary, NaN where it has one whose distance is not measured
+    (choices by order over an axis, masks computed from the input). Exact ties in a max window are
+    taken to stay ties.
     """
     smallest = torch.full_like(recording.output, torch.inf)
     for step in recording.steps:
         if step.form.gap is None or recording.samples == 0:
             continue
         gap = step.form.gap()
+        if not gap.numel():
+            continue
         like_input = gap.shape == step.node.call.inputs[0].shape
         axis = step.node.call.axes[0] if like_input else step.node.axis
         if recording.samples == 1:
@@ -60,7 +71,12 @@ def first_order_ops(recording: Recording) -> tuple[str, ...]:
 
 
 def certify(
-    recording: Recording, ledger: Ledger, bias: Tensor, fallback_mass: Tensor | None = None
+    recording: Recording,
+    ledger: Ledger,
+    bias: Tensor,
+    fallback_mass: Tensor | None = None,
+    *,
+    measure_margin: bool = True,
 ) -> Certificate:
     """Compare the ledger with f - w.x.
 
@@ -69,6 +85,8 @@ def certify(
         ledger: Its bias shares.
         bias: ``(N,)`` f - w.x.
         fallback_mass: ``(N,)`` of a walk, if there was one.
+        measure_margin: Whether to look for the nearest boundary, which costs about one forward
+            pass; the margin is NaN if not.
     """
     ops = first_order_ops(recording)
     with torch.inference_mode(False), torch.no_grad():
@@ -76,8 +94,8 @@ def certify(
             verdict="first-order" if ops else "exact",
             first_order_ops=ops,
             residual=(ledger.total().to(bias.dtype) - bias).abs(),
-            tolerance=tolerance(bias, ledger),
-            margin=margin(recording),
+            tolerance=tolerance(recording, bias, ledger),
+            margin=margin(recording) if measure_margin else torch.full_like(bias, torch.nan),
             fallback_mass=torch.zeros_like(bias) if fallback_mass is None else fallback_mass,
             injected_mass=recording.injected_mass(),
         )

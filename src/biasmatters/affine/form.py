@@ -45,7 +45,8 @@ class Form:
         slope: For one-to-one operations, the derivative, so it can be folded into the mixing
             operation before it; None where there is none.
         exact: Whether the operation is piecewise linear at this point.
-        gap: Distance of each unit to the nearest boundary of its linear piece, or None.
+        gap: Distance of each unit to the nearest boundary of its linear piece, NaN if not
+            measured; None without boundaries.
         foldable: Whether slopes that follow scale the contributions of its units.
     """
 
@@ -60,6 +61,11 @@ class Form:
 
 def nothing() -> None:
     """The intercept of a linear operation."""
+
+
+def unknown_gap(call: Call) -> Tensor:
+    """NaN for each unit: there are boundaries, but their distance is not measured."""
+    return torch.full_like(call.output, torch.nan).detach()
 
 
 def require_one_input(call: Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,28 @@ _BATCH_DEPENDENT = (
     nn.FeatureAlphaDropout,
     nn.RReLU,
 )
+
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+
+def refuse_training(op: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse a functional call that is random or uses the batch, before it does anything.
+
+    Raises:
+        TrainingModeError: Naming the operation and its module.
+    """
+    places = {"batch_norm": 5, "dropout": 2, "dropout1d": 2, "dropout2d": 2, "dropout3d": 2,
+              "alpha_dropout": 2, "feature_alpha_dropout": 2, "rrelu": 3}  # fmt: skip
+    if op not in places:
+        return
+    place, default = places[op], op in ("dropout", "dropout1d", "dropout2d", "dropout3d")
+    training = args[place] if len(args) > place else kwargs.get("training", default)
+    rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    if training and not ("dropout" in op and rate == 0):
+        raise TrainingModeError(
+            f"'{op}' in '{name}' runs in training mode, where its output is random or depends on "
+            "the batch; call model.eval(), pass eval_mode=True, or give it training=self.training."
+        )
 
 
 def check_inputs(inputs: tuple[Tensor, ...]) -> None:
@@ -79,7 +102,8 @@ def evaluation(model: object, eval_mode: bool) -> Iterator[None]:
     training = [m for m in model.modules() if m.training]
     if training and not eval_mode:
         for name, module in model.named_modules():
-            if module.training and isinstance(module, _BATCH_DEPENDENT):
+            tracks = isinstance(module, _INSTANCE_NORMS) and module.track_running_stats
+            if module.training and (tracks or isinstance(module, _BATCH_DEPENDENT)):
                 raise TrainingModeError(
                     f"'{name}' ({type(module).__name__}) is in training mode, so the output is no "
                     "fixed function of one sample; call model.eval() or pass eval_mode=True."

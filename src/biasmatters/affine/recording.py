@@ -139,12 +139,14 @@ def record(
         )
         scope = Scope(model)
         tape = Tape(leaves, scope)
-        with _frozen_attention(options.freeze_attention), scope.open(), tape:
-            result = model(*leaves, *options.args)
-        value, chosen = _explain(tape, pick_output(result, options.output), target, leaves)
-        steps, weights = _differentiate(tape.nodes, value, leaves)
-        frozen = tuple(tape.frozen)
-        tape.release()
+        try:
+            with _frozen_attention(options.freeze_attention), scope.open(), tape:
+                result = model(*leaves, *options.args)
+            value, chosen = _explain(tape, pick_output(result, options.output), target, leaves)
+            steps, weights = _differentiate(tape.nodes, value, leaves)
+            frozen = tuple(tape.frozen)
+        finally:
+            tape.release()
     return Recording(leaves, steps, value.detach(), chosen, weights, frozen)
 
 
@@ -187,15 +189,34 @@ def _differentiate(
     grads = torch.autograd.grad(value.sum(), [*leaves, *biased], allow_unused=True)
     by_output = {id(t): g for t, g in zip(biased, grads[len(leaves) :], strict=True)}
     labels = _labels(nodes)
+    needed = _needed(nodes, value)
     steps = tuple(
         Step(node, form, label, intercept, by_output.get(id(node.call.output)))
         for (node, form, intercept), label in zip(made, labels, strict=True)
+        if id(node.call.output) in needed
     )
     weights = tuple(
         torch.zeros_like(x) if g is None else g
         for x, g in zip(leaves, grads[: len(leaves)], strict=True)
     )
     return steps, weights
+
+
+def _needed(nodes: list[Node], value: Tensor) -> set[int]:
+    """Outputs that the explained value is made from; others neither have bias nor fold."""
+    made_by: dict[Any, list[int]] = {}
+    for node in nodes:
+        made_by.setdefault(node.call.output.grad_fn, []).append(id(node.call.output))
+    wanted: set[int] = set()
+    stack, seen = [value.grad_fn], set()
+    while stack:
+        function = stack.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        wanted.update(made_by.get(function, ()))
+        stack.extend(parent for parent, _ in function.next_functions)
+    return wanted
 
 
 def _finite(intercept: Tensor | None) -> Tensor | None:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from biasmatters.affine.axis import follow
 from biasmatters.affine.call import Call, Function, map_tensors, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.guard import refuse_training
 from biasmatters.affine.registry import (
     canonical,
     find_decomposition,
@@ -35,7 +36,8 @@ _RANDOM = {
     "multinomial", "normal", "uniform", "exponential", "poisson", "cauchy", "log_normal",
     "geometric", "random", "native_dropout",
 }  # fmt: skip
-_DETACHES = {"detach", "get_data", "item", "tolist", "numpy", "__float__", "__int__", "float_power"}
+_STEPS = {"heaviside", "histc", "bincount", "one_hot", "isclose", "signbit"}
+_DETACHES = {"item", "tolist", "numpy", "__float__", "__int__", "__array__"}
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,13 @@ class Tape(TorchFunctionMode):
         self._plain: dict[int, tuple[Tensor, Tensor]] = {}
         self._made_by: dict[int, str] = {id(x): "" for x in inputs}
         self._views = Views(self._replay)
-        self._inputs = inputs
+        self._inputs: tuple[Tensor, ...] = inputs
         self.last_cut = ""
 
     def __torch_function__(
         self, func: Function, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        variable: Any = args[0] if args else None
+        variable: Any = args[0] if args else (kwargs or {}).get("input", (kwargs or {}).get("self"))
         args, kwargs = map_tensors(self._current, args), map_tensors(self._current, kwargs or {})
         inputs = self._tracked((args, kwargs))
         op = canonical(func)
@@ -106,7 +108,8 @@ class Tape(TorchFunctionMode):
             self._refuse_out(op, kwargs)
             kwargs = {key: value for key, value in kwargs.items() if key != "out"}
             with self:
-                return rewrite(*args, **kwargs)
+                rewritten = rewrite(*args, **kwargs)
+            return self._views.replace(variable, rewritten) if is_in_place(func) else rewritten
         plain, args, kwargs, changes = self._plain_call(func, op, args, kwargs)
         out = self._apply(plain, op, args, kwargs, inputs)
         if changes:
@@ -122,20 +125,18 @@ class Tape(TorchFunctionMode):
         """The present value of a tensor that may have been changed in place."""
         return self._current(tensor)
 
-    def axis_of(self, tensor: Tensor) -> int:
-        """The sample axis of a recorded tensor."""
-        return self._axis[id(tensor)]
-
     def release(self) -> None:
         """Forget everything that was recorded."""
+        self._inputs = ()
         self.nodes.clear()
-        self._known.clear()
-        self._plain.clear()
+        for table in (self._known, self._plain, self._axis, self._made_by):
+            table.clear()
         self._views.clear()
 
     def _apply(
         self, function: Function, op: str, args: Any, kwargs: Any, inputs: tuple[Tensor, ...]
     ) -> Any:
+        refuse_training(op, self._scope.current, args, kwargs)
         with torch.enable_grad():
             out = function(*args, **kwargs)
         self._record(function, op, args, kwargs, inputs, out)
@@ -243,7 +244,8 @@ class Tape(TorchFunctionMode):
 
     def _note_cut(self, op: str, outputs: list[Tensor]) -> None:
         name = self._scope.current
-        if op in _DETACHES and not (outputs and not outputs[0].is_floating_point()):
+        cuts = any(out.is_floating_point() for out in outputs) and op not in _STEPS
+        if cuts or (op in _DETACHES and not outputs):
             self.frozen.append(f"{name} ({op})" if name else op)
         if outputs and not op.startswith(("get_", "__")):
             self.last_cut = f"'{op}' in '{name or 'the model'}'"

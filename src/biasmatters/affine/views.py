@@ -117,7 +117,7 @@ class Views:
     def _write(self, view: _View, child: Tensor) -> Callable[[], Tensor]:
         before = self._pending.get(id(view.parent))
         old = self._now.get(id(view.parent), view.parent)
-        value = self._now.get(id(child))
+        value = None if id(child) in self._pending else self._now.get(id(child))
 
         def write() -> Tensor:
             base = before() if before is not None else old

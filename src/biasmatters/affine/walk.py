@@ -107,7 +107,8 @@ class Walk:
     def _broadcast(self, values: Tensor, x: Tensor, axis: int) -> Tensor:
         if self.samples == 1:
             return values.reshape(()).expand(x.shape)
-        return values[labels(x.shape, axis, self.samples, x).long()]
+        rows = torch.arange(self.samples, device=x.device)
+        return values[labels(x.shape, axis, self.samples, rows)].to(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def walk(
             state.enter(step, scales[i]() if i in scales else None)
             for x, beta in zip(step.node.call.inputs, step.form.pull(tau, state), strict=True):
                 old = betas.get(id(x))
+                beta = beta.to(x.dtype)
                 betas[id(x)] = beta if old is None else old + beta
         maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in recording.inputs)
     return WalkResult(maps, state.fallback_mass, state.dropped, layers)
@@ -198,4 +200,4 @@ def _product(slopes: list[Callable[[], Tensor]], like: Tensor) -> Tensor:
     scale = slopes[0]()
     for slope in slopes[1:]:
         scale = scale * slope()
-    return scale.to(like.dtype).expand(like.shape)
+    return scale.to(like).expand(like.shape)

@@ -94,9 +94,11 @@ class BiasBackprop:
         for start in range(0, max(xs[0].shape[0], 1), size):
             rows = slice(start, start + size)
             part = _rows(target, rows, xs[0].shape[0])
-            found = self._walk(tuple(x[rows] for x in xs), part, additional_forward_args)
+            extra = _rows_of(additional_forward_args, rows, xs[0].shape[0])
+            found = self._walk(tuple(x[rows] for x in xs), part, extra)
             maps.append(found[1])
-            deltas.append(_total(found[1]) - (found[0].output - linear_part(found[0])))
+            bias = found[0].output - linear_part(found[0])
+            deltas.append(_total(found[1]) + found[2] - bias)
         joined = tuple(torch.cat(parts) for parts in zip(*maps, strict=True))
         result = joined if several else joined[0]
         return (result, torch.cat(deltas)) if return_convergence_delta else result
@@ -115,8 +117,8 @@ class BiasBackprop:
             x: ``(N, *features)``, or a tuple for several inputs.
             target: As in `biasmatters.local_affine`.
             layers: Whether to return the bias that arrives at each operation.
-            diagnostics: Whether to measure the mean row entropy of alpha for each layer (nats);
-                costs one direct pass over all connections.
+            diagnostics: Whether to measure the margin and the mean row entropy of alpha for each
+                layer (nats); costs one direct pass over all connections.
         """
         inputs = x if isinstance(x, tuple) else (x,)
         probe = EntropyProbe(self.rule) if diagnostics else None
@@ -131,7 +133,9 @@ class BiasBackprop:
         )
         ledger = recording.ledger()
         bias = recording.output - linear_part(recording)
-        certificate = certify(recording, ledger, bias, result.fallback_mass)
+        certificate = certify(
+            recording, ledger, bias, result.fallback_mass, measure_margin=diagnostics
+        )
         return Attribution(
             map=result.maps if isinstance(x, tuple) else result.maps[0],
             target=recording.target,
@@ -144,16 +148,16 @@ class BiasBackprop:
 
     def _walk(
         self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]
-    ) -> tuple[Recording, tuple[Tensor, ...]]:
+    ) -> tuple[Recording, tuple[Tensor, ...], Tensor]:
         options = Options(
-            extra if isinstance(extra, tuple) else (extra,),
+            extra,
             self.options.output,
             self.options.eval_mode,
             self.options.freeze_attention,
         )
         recording = record(self.model, inputs, target, options)
         result = walk(recording, self.rule.split, fold=self.fold, fallback=self.fallback)
-        return recording, result.maps
+        return recording, result.maps, result.dropped
 
 
 def _total(maps: tuple[Tensor, ...]) -> Tensor:
@@ -161,9 +165,20 @@ def _total(maps: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([row_sums(m) for m in maps]).sum(0)
 
 
+def _rows_of(extra: Any, rows: slice, samples: int) -> tuple[Any, ...]:
+    """Further arguments for a chunk: tensors with one row for each sample are cut as well."""
+    several = extra if isinstance(extra, tuple) else (extra,)
+    return tuple(
+        value[rows]
+        if isinstance(value, Tensor) and value.ndim and value.shape[0] == samples
+        else value
+        for value in several
+    )
+
+
 def _rows(target: Target, rows: slice, samples: int) -> Target:
     """The part of a target that belongs to a chunk of samples."""
     if target is None or isinstance(target, int) or callable(target):
         return target
     whole = torch.as_tensor(target)
-    return whole if whole.numel() == 1 and samples != 1 else whole.reshape(-1)[rows]
+    return whole[rows] if whole.shape == (samples,) else target

@@ -21,7 +21,7 @@ def input_gradient(
     check_inputs((x,))
     with torch.inference_mode(False), torch.enable_grad(), evaluation(model, False):
         leaf = (x.clone() if x.is_inference() else x).detach().requires_grad_()
-        output = pick_output(model(leaf), None)
+        output = pick_output(model(leaf.clone()), None)
         if callable(target):
             value, chosen = target(output), None
         else:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import certify, linear_part
+from biasmatters.affine.certify import certify, linear_part, relative
 from biasmatters.affine.recording import record
 from biasmatters.affine.walk import Fallback, walk
 from biasmatters.attribution.bias_backprop import BiasBackprop
@@ -42,13 +42,15 @@ class InputXGradientPlusBias:
         result = walk(recording, bbp.rule.split, fold=bbp.fold, fallback=bbp.fallback)
         linear = linear_part(recording)
         bias = recording.output - linear
-        certificate = certify(recording, recording.ledger(), bias, result.fallback_mass)
+        certificate = certify(
+            recording, recording.ledger(), bias, result.fallback_mass, measure_margin=False
+        )
         whole = recording.weights[0] * x + result.maps[0]
         total = row_sums(whole) + result.dropped
         return Attribution(
             map=whole,
             target=recording.target,
             residual=(total - recording.output).abs(),
-            tolerance=certificate.tolerance * (1 + linear.abs()),
+            tolerance=certificate.tolerance + relative(bias.dtype) * linear.abs(),
             certificate=certificate,
         )

@@ -40,7 +40,7 @@ class IntegratedGradients:
         check_inputs((x,))
         with torch.enable_grad(), evaluation(self.model, False):
             with torch.no_grad():
-                output = self.model(x)
+                output = self.model(x.clone())
                 chosen = resolve_target(output, target, x.shape[0])
                 rise = explained(output, chosen) - explained(self.model(x * 0), chosen)
             found = self._method.attribute(

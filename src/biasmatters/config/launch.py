@@ -20,6 +20,7 @@ from biasmatters.config.place import conf_dir
 from biasmatters.config.schema import register
 from biasmatters.config.typo import explain
 from biasmatters.stages.spec import ExperimentSpec
+from biasmatters.types import BiasmattersError
 
 Work = Callable[["Job"], None]
 
@@ -49,13 +50,19 @@ def launch(work: Work) -> None:
     def application(config: DictConfig) -> None:
         multirun = HydraConfig.get().mode == RunMode.MULTIRUN
         variant = _variant(HydraConfig.get().job.override_dirname) if multirun else ""
-        work(Job(build(config, variant=variant, multirun=multirun), multirun))
+        try:
+            work(Job(build(config, variant=variant, multirun=multirun), multirun))
+        except BiasmattersError as error:
+            failures.append(error)
 
+    failures: list[BiasmattersError] = []
     try:
         with _raw_errors():
             application()
     except HydraException as error:
         raise explain(error, sys.argv[1:], conf) from error
+    if failures:
+        raise failures[0]
 
 
 def _variant(dirname: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from biasmatters.affine.mixing import Connections, Mixing
 
 Alpha = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-MAX_ELEMENTS = 1 << 23
+MAX_ELEMENTS = 1 << 17
 
 
 @dataclass(frozen=True)

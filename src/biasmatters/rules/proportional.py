@@ -36,9 +36,9 @@ class Proportional:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
         sizes = mixing.power(1, x)
         tiny = torch.finfo(x.dtype).tiny
-        size = x.abs() / x.abs().amax().clamp_min(tiny) if x.numel() else x
+        size = x.abs()
         total = sizes.forward(size)
-        live = total > tiny / torch.finfo(x.dtype).eps
+        live = total > tiny
         if scale is not None:
             live = live & (scale != 0)
         return size * sizes.transpose((tau / total).where(live, 0)), live

@@ -51,7 +51,8 @@ class Report:
         sheets: Which contact sheets to draw.
         sheet_images: Images on a sheet.
         missing: Data sets that could not be had, and why.
-        notes: What is to be known about the data, by data set.
+        notes: Where the data was found and what is to be known about it, by data set; its
+            content is in the keys of the inputs, so this is no part of the key.
         timings: What each stage took; filled while the stages run, so no part of the key.
     """
 
@@ -82,7 +83,6 @@ class Report:
             "seeds": list(self.seeds),
             "sheet_images": self.sheet_images,
             "missing": [name for name, _ in self.missing],
-            "notes": dict(self.notes),
         }
 
     def run(self, folder: Path, inputs: Mapping[str, Path]) -> None:

@@ -44,8 +44,22 @@ class ConvMap:
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
+        if exponent == 0 and bool((self.weight != 0).all()):
+            return self._counting(like)
         weight = raise_to(self.weight.to(like.dtype), exponent)
         return replace(self, weight=weight).as_is(like)
+
+    def _counting(self, like: Tensor) -> Linear:
+        """Where no weight is 0 all units of a group count alike: one unit stands for them."""
+        each = self.weight.shape[0] // self.groups
+        ones = like.new_ones(self.groups, *self.weight.shape[1:])
+        one = replace(self, weight=ones).as_is(like)
+        return Linear(
+            lambda x: one.forward(x).repeat_interleave(each, 1),
+            lambda tau: one.transpose(
+                tau.reshape(len(tau), self.groups, each, *tau.shape[2:]).sum(2)
+            ),
+        )
 
     def as_is(self, like: Tensor) -> Linear:
         """The convolution with the coefficients as they are."""

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.call import Call
-from biasmatters.affine.errors import TrainingModeError
 from biasmatters.affine.form import Form, elementwise, smooth
 from biasmatters.affine.registry import handles
 
 
 def derivative(call: Call) -> Tensor:
     """Autograd's own derivative of a one-to-one function, like its output."""
-    return call.vjp(torch.ones_like(call.output))[0]
+    z = call.inputs[0].detach()
+    wide = z.expand(call.output.shape).clone().requires_grad_()
+    with torch.enable_grad():
+        out = call.run([wide])
+    return torch.autograd.grad(out, wide, torch.ones_like(out))[0]
 
 
 def piecewise(call: Call, knots: Sequence[float | Tensor]) -> Form:
@@ -48,11 +51,6 @@ def through_origin(call: Call) -> Form:
 @handles("rrelu")
 def rrelu(call: Call) -> Form:
     """In evaluation a leaky ReLU with the mean slope."""
-    if call.arg(3, "training", False):
-        raise TrainingModeError(
-            f"'rrelu' in '{call.name}' draws random slopes in training mode; "
-            "call model.eval() or pass eval_mode=True."
-        )
     return through_origin(call)
 
 
@@ -106,7 +104,15 @@ def hardswish(call: Call) -> Form:
 @handles("sign", "sgn", "floor", "ceil", "round", "trunc", "fix", "heaviside")
 def step(call: Call) -> Form:
     """Piecewise constant: the whole value is intercept."""
-    return elementwise(call, lambda: torch.zeros_like(call.output), lambda: call.output.detach())
+    z = call.inputs[0].detach()
+    to_zero = call.op in ("sign", "sgn", "heaviside")
+    half = 0.5 if call.op == "round" else 0.0
+
+    def gap() -> Tensor:
+        return z.abs() if to_zero else (z + half - (z + half).round()).abs()
+
+    zero = torch.zeros_like(call.output)
+    return elementwise(call, lambda: zero, lambda: call.output.detach(), gap=gap)
 
 
 @handles(
@@ -123,12 +129,7 @@ def one_to_one(call: Call) -> Form:
 @handles("dropout", "alpha_dropout", "feature_alpha_dropout", "feature_dropout",
          "dropout1d", "dropout2d", "dropout3d")  # fmt: skip
 def dropout(call: Call) -> Form:
-    """The identity in evaluation; refused in training."""
-    if call.arg(2, "training", True) and call.arg(1, "p", 0.5) > 0:
-        raise TrainingModeError(
-            f"'{call.op}' in '{call.name}' is random in training mode; "
-            "call model.eval(), pass eval_mode=True, or give it training=self.training."
-        )
+    """The identity in evaluation; the tape refuses it in training."""
     return identity(call)
 
 
@@ -138,4 +139,6 @@ def dropout(call: Call) -> Form:
 )  # fmt: skip
 def identity(call: Call) -> Form:
     """The value as it is, perhaps in another dtype or layout."""
-    return elementwise(call, lambda: torch.ones((), dtype=call.output.dtype))
+    return elementwise(
+        call, lambda: torch.ones((), dtype=call.output.dtype, device=call.output.device)
+    )

@@ -8,9 +8,25 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.call import Call
-from biasmatters.affine.form import Form, Kind, Split, elementwise, nothing, routing, smooth
+from biasmatters.affine.form import (
+    Form,
+    Kind,
+    Split,
+    elementwise,
+    nothing,
+    routing,
+    smooth,
+    unknown_gap,
+)
 from biasmatters.affine.maps.branches import BranchMap
 from biasmatters.affine.registry import decomposes, handles
+
+
+def constant(value: Any, like: Tensor) -> Tensor:
+    """A number or tensor in the dtype and on the device of another."""
+    if isinstance(value, Tensor):
+        return value.detach().to(like)
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
 
 
 def branches(
@@ -28,9 +44,7 @@ def branches(
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
         stacked = torch.stack([v.detach().expand(shape) for v in values], -1)
-        weights = torch.stack(
-            [torch.as_tensor(c).detach().to(stacked).expand(shape) for c in coefficients], -1
-        )
+        weights = torch.stack([constant(c, stacked).expand(shape) for c in coefficients], -1)
         pulled = split.mix(BranchMap(weights), stacked, tau).unbind(-1)
         table: dict[int, Tensor] = {}
         for value, part in zip(values, pulled, strict=True):
@@ -41,7 +55,7 @@ def branches(
     def intercept() -> Tensor:
         linear = sum(
             (
-                torch.as_tensor(c).detach() * v.detach()
+                constant(c, call.output) * v.detach()
                 for c, v in zip(coefficients, values, strict=True)
             ),
             torch.zeros((), dtype=call.output.dtype, device=call.output.device),
@@ -63,7 +77,7 @@ def weighted_sum(call: Call, a: Any, b: Any, factor_a: float, factor_b: float) -
     if a_tracked and b_tracked:
         return branches(call, [a, b], [factor_a, factor_b])
     factor, rest, other = (factor_a, b, factor_b) if a_tracked else (factor_b, a, factor_a)
-    return elementwise(call, lambda: one * factor, lambda: one * torch.as_tensor(rest) * other)
+    return elementwise(call, lambda: one * factor, lambda: constant(rest, one) * other)
 
 
 @handles("add", "sub", "subtract", "rsub")
@@ -91,7 +105,7 @@ def multiply(call: Call) -> Form:
     if call.tracked(a) and call.tracked(b):
         return branches(call, [a, b], [b, a], product=True)
     factor = b if call.tracked(a) else a
-    return elementwise(call, lambda: torch.as_tensor(factor).to(call.output))
+    return elementwise(call, lambda: constant(factor, call.output))
 
 
 @handles("div", "divide", "true_divide", "rdiv")
@@ -100,8 +114,11 @@ def divide(call: Call) -> Form:
     a, b = call.arg(0, "input"), call.arg(1, "other")
     if call.op == "rdiv":
         a, b = b, a
+    if call.kwargs.get("rounding_mode") is not None:
+        zero = torch.zeros_like(call.output)
+        return elementwise(call, lambda: zero, lambda: call.output.detach())
     if not call.tracked(b):
-        return elementwise(call, lambda: 1 / torch.as_tensor(b).to(call.output))
+        return elementwise(call, lambda: 1 / constant(b, call.output))
     ratio = call.output.detach()
     if a is b:
         return smooth(call, slope=lambda: torch.zeros_like(ratio))
@@ -115,7 +132,7 @@ def extremum(call: Call) -> Form:
     """The larger or smaller of two tensors, or of a tensor along an axis."""
     a, b = call.arg(0, "input"), call.arg(1, "other")
     if not isinstance(b, Tensor):
-        return routing(call)
+        return routing(call, gap=lambda: unknown_gap(call))
     wins = (a > b) if call.op.endswith("max") or call.op == "maximum" else (a < b)
     share_a: Tensor = wins.to(call.output.dtype) + (a == b).to(call.output.dtype) / 2
 
@@ -134,23 +151,40 @@ def extremum(call: Call) -> Form:
 
 @handles("where", "masked_fill", "masked_scatter", "tril", "triu")
 def select(call: Call) -> Form:
-    """A choice by a mask that is taken as constant."""
-    return routing(call, constant=True)
+    """A choice by a mask that is taken as constant, whose own boundaries are not measured."""
+    choice = call.op in ("where", "masked_fill", "masked_scatter")
+    return routing(call, constant=True, gap=(lambda: unknown_gap(call)) if choice else None)
 
 
 @decomposes("addcmul")
-def addcmul(base: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
-    """``base + value a b``."""
-    return base + a * b * value
+def addcmul(
+    input: Tensor,  # noqa: A002 - torch's own name
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *,
+    value: float = 1,
+) -> Tensor:
+    """``input + value a b``."""
+    return input + tensor1 * tensor2 * value
 
 
 @decomposes("addcdiv")
-def addcdiv(base: Tensor, a: Tensor, b: Tensor, *, value: float = 1) -> Tensor:
-    """``base + value a / b``."""
-    return base + a / b * value
+def addcdiv(
+    input: Tensor,  # noqa: A002 - torch's own name
+    tensor1: Tensor,
+    tensor2: Tensor,
+    *,
+    value: float = 1,
+) -> Tensor:
+    """``input + value a / b``."""
+    return input + tensor1 / tensor2 * value
 
 
 @decomposes("lerp")
-def lerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    """``start + weight (end - start)``."""
-    return start + (end - start) * weight
+def lerp(
+    input: Tensor,  # noqa: A002 - torch's own name
+    end: Tensor,
+    weight: Tensor | float,
+) -> Tensor:
+    """``input + weight (end - input)``."""
+    return input + (end - input) * weight

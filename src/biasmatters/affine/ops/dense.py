@@ -64,11 +64,23 @@ def _product(call: Call, a: Tensor, b: Tensor) -> Form:
     return Form("mixing", pull, lambda: None)
 
 
-@decomposes("addmm", "addbmm", "baddbmm", "addmv")
-def addmm(base: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+@decomposes("addmm", "baddbmm", "addmv")
+def addmm(
+    input: Tensor,  # noqa: A002 - torch's own name
+    mat1: Tensor | None = None,
+    mat2: Tensor | None = None,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
+    **named: Tensor,
+) -> Tensor:
     """``beta base + alpha a @ b``."""
-    product = torch.matmul(a, b)
-    return torch.add(base if beta == 1 else base * beta, product, alpha=alpha)
+    first = mat1 if mat1 is not None else named.get("batch1", named.get("mat"))
+    second = mat2 if mat2 is not None else named.get("batch2", named.get("vec"))
+    if first is None or second is None:
+        raise UnsupportedOperationError("", "addmm", "a factor is missing")
+    product = torch.matmul(first, second)
+    return torch.add(input if beta == 1 else input * beta, product, alpha=alpha)
 
 
 @decomposes("bilinear")

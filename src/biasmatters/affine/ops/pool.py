@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters.affine.call import Call
-from biasmatters.affine.form import Form, routing
+from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.form import Form, routing, unknown_gap
 from biasmatters.affine.ops.conv import spread
 from biasmatters.affine.ops.reduce import by_matrices
 from biasmatters.affine.registry import decomposes, handles
@@ -30,13 +31,13 @@ def max_pool(call: Call) -> Form:
          "adaptive_max_pool3d_with_indices")  # fmt: skip
 def other_max_pool(call: Call) -> Form:
     """The bias goes to the input that autograd takes as the largest."""
-    return routing(call)
+    return routing(call, gap=lambda: unknown_gap(call))
 
 
 @handles("fractional_max_pool2d_with_indices", "fractional_max_pool3d_with_indices")
 def fractional_max_pool(call: Call) -> Form:
     """Routing by the windows that were drawn in the recorded forward pass."""
-    return routing(call)
+    return routing(call, gap=lambda: unknown_gap(call))
 
 
 @decomposes("fractional_max_pool2d", "fractional_max_pool3d")
@@ -149,6 +150,8 @@ def interpolate(call: Call) -> Form:
         mode = "bilinear"
     if "nearest" in mode:
         return routing(call)
+    if call.arg(6, "antialias", False):
+        raise UnsupportedOperationError(call.name, call.op, "its antialiasing filter is not known")
     align = call.op == "upsample_bilinear" or bool(call.arg(4, "align_corners", False))
     scale = None if call.kwargs.get("recompute_scale_factor") else call.arg(2, "scale_factor")
     matrices = {}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import SampleAxisError
-from biasmatters.affine.form import Form, Split, routing
+from biasmatters.affine.form import Form, Split, routing, unknown_gap
 from biasmatters.affine.maps.branches import BranchMap
 from biasmatters.affine.maps.separable import SeparableMap
 from biasmatters.affine.registry import handles
@@ -69,7 +69,7 @@ def running_total(call: Call) -> Form:
 @handles("amax", "amin", "topk", "sort", "kthvalue", "median", "msort")
 def ordered(call: Call) -> Form:
     """Values chosen by their order; ties as autograd splits them."""
-    return routing(call)
+    return routing(call, gap=lambda: unknown_gap(call))
 
 
 @handles("norm", "vector_norm", "linalg_vector_norm", "linalg_norm", "var", "std", "logsumexp",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from biasmatters.affine.call import Call, tensors_in
+from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, routing
 from biasmatters.affine.registry import handles
 
@@ -32,6 +33,8 @@ ALWAYS_CONSTANT = {"index_fill", "scatter", "write_at_index", "write_into_view"}
          "slice_scatter", "select_scatter", "scatter", "fill_diagonal")  # fmt: skip
 def joined(call: Call) -> Form:
     """Each output is one input or a constant, such as a learned token."""
+    if call.kwargs.get("accumulate") or call.kwargs.get("reduce"):
+        raise UnsupportedOperationError(call.name, call.op, "it adds up several values in one")
     constants = [t for t in tensors_in((call.args, call.kwargs)) if not call.tracked(t)]
     floats = any(t.is_floating_point() for t in constants)
     return routing(call, constant=floats or call.op in ALWAYS_CONSTANT)
