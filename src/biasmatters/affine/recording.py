@@ -14,6 +14,7 @@ from biasmatters.affine import ops
 from biasmatters.affine.axis import per_sample
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.form import Form
+from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
 from biasmatters.affine.ops.attention import freeze_weights
 from biasmatters.affine.registry import find_handler
@@ -208,14 +209,8 @@ def _needed(nodes: list[Node], value: Tensor) -> set[int]:
     for node in nodes:
         made_by.setdefault(node.call.output.grad_fn, []).append(id(node.call.output))
     wanted: set[int] = set()
-    stack, seen = [value.grad_fn], set()
-    while stack:
-        function = stack.pop()
-        if function is None or function in seen:
-            continue
-        seen.add(function)
+    for function in functions_behind(value):
         wanted.update(made_by.get(function, ()))
-        stack.extend(parent for parent, _ in function.next_functions)
     return wanted
 
 

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from biasmatters.affine.axis import follow
 from biasmatters.affine.call import Call, Function, map_tensors, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import refuse_training
 from biasmatters.affine.registry import (
     canonical,
@@ -175,17 +176,8 @@ class Tape(TorchFunctionMode):
         return tensor.requires_grad or tensor.is_inference()
 
     def _reaches_input(self, tensor: Tensor) -> bool:
-        stack, seen = [tensor.grad_fn], set()
-        while stack:
-            node = stack.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            variable = getattr(node, "variable", None)
-            if variable is not None and any(variable is x for x in self._inputs):
-                return True
-            stack.extend(parent for parent, _ in node.next_functions)
-        return False
+        leaves = (getattr(function, "variable", None) for function in functions_behind(tensor))
+        return any(leaf is x for leaf in leaves if leaf is not None for x in self._inputs)
 
     def _tracked(self, tree: Any) -> tuple[Tensor, ...]:
         found = {id(t): t for t in tensors_in(tree) if id(t) in self._known}
