@@ -85,7 +85,7 @@ def test_seeds_are_averaged(demo: ModuleType) -> None:
 
 
 def test_areas_are_ranked(content: ReportContent) -> None:
-    table = auc_tables(content.results)[0]
+    table = auc_tables(content.results, "signed")[0]
     assert [c.group for c in table.columns][1:3] == ["inputs in [0, 1]"] * 2
     first = {r.cells[0].text: r.cells[1] for r in table.rows}
     assert first["Gradient"].note.startswith("#1 [")

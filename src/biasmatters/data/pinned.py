@@ -1,9 +1,9 @@
 """sha256 of the decompressed IDX files, so that any compression of them is accepted.
 
-Provenance: computed from the files at hand (Fashion-MNIST: the Debian package
-``dataset-fashion-mnist`` 0.0~git20200523.55506a9-1) and found equal to the sums that several
-independent public repositories state for the decompressed originals. For Fashion-MNIST one of
-these says that its sums come from archives that match the publisher's MD5.
+Provenance: computed from the files at hand, for Fashion-MNIST those of the Debian package
+``dataset-fashion-mnist`` 0.0~git20200523.55506a9-1, for MNIST those of a shared copy. The same sums
+stand in public repositories that read these files; the publishers themselves state none in this
+form.
 """
 
 from __future__ import annotations

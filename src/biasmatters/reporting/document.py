@@ -11,6 +11,7 @@ from biasmatters.paper import Deviation, Source
 from biasmatters.reporting.content import ReportContent
 from biasmatters.reporting.figures import area_figure, curve_figure, methods_of
 from biasmatters.reporting.labels import data_name, duration, input_name, number, scientific
+from biasmatters.reporting.orders import METRICS, SIGNED, by_order
 from biasmatters.reporting.scores import COMPLETE, auc_tables, cost_tables, layer_tables
 from biasmatters.reporting.sheet import PERCENTILE, sheet_figure
 from biasmatters.reporting.style import png
@@ -155,28 +156,30 @@ def _table1(content: ReportContent) -> Section:
 
 
 def _faithfulness(results: Sequence[Result]) -> Section | None:
-    metrics = ("deletion_auc", "insertion_auc", "deletion", "insertion")
-    rows = [r for r in results if r.metric in metrics]
-    if not rows:
-        return None
-    methods = methods_of(rows, metrics)
     pictures: list[Picture] = []
-    for data, model, norm in distinct(rows, lambda r: (r.data, r.model, r.normalization)):
-        here = [r for r in rows if (r.data, r.model, r.normalization) == (data, model, norm)]
-        pictures += _faithfulness_pictures(here, methods, data, model, norm)
+    tables: list[Table] = []
+    for order, rows in by_order(results).items():
+        methods = methods_of(rows, METRICS)
+        tables += auc_tables(rows, order)
+        for data, model, norm in distinct(rows, lambda r: (r.data, r.model, r.normalization)):
+            here = [r for r in rows if (r.data, r.model, r.normalization) == (data, model, norm)]
+            where = f"{data_name(data)}, {model}, {input_name(norm)}, {order} order"
+            slug = f"{data}-{model}-{norm}" + ("" if order == SIGNED else f"-{order}")
+            pictures += _faithfulness_pictures(here, methods, slug, where)
+    if not tables and not pictures:
+        return None
     lead = (
         "Deletion takes the most salient pixels away first, insertion puts them back into a "
-        "blurred picture; a faithful map makes the predicted class fall, or rise, early. Masked "
-        "pictures are off the data: read the order of methods, not the level."
+        "blurred picture; a faithful map makes the predicted class fall, or rise, early. Signed "
+        "order starts with what speaks most for the class, absolute order with the largest "
+        "magnitude. Masked pictures are off the data: read the order of methods, not the level."
     )
-    tables = tuple(auc_tables(rows))
-    return Section("faithfulness", "Deletion and insertion", lead, tables, tuple(pictures))
+    return Section("faithfulness", "Deletion and insertion", lead, tuple(tables), tuple(pictures))
 
 
 def _faithfulness_pictures(
-    rows: Sequence[Result], methods: Sequence[tuple[str, str]], data: str, model: str, norm: str
+    rows: Sequence[Result], methods: Sequence[tuple[str, str]], slug: str, where: str
 ) -> list[Picture]:
-    slug, where = f"{data}-{model}-{norm}", f"{data_name(data)}, {model}, {input_name(norm)}"
     found = []
     if any(r.at is not None for r in rows):
         text = f"Deletion and insertion curves, {where}. Bands: 95 % bootstrap intervals."

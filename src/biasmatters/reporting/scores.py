@@ -24,14 +24,14 @@ COMPLETE = 1e-4
 Method = tuple[str, str]
 
 
-def auc_tables(results: Sequence[Result]) -> list[Table]:
-    """One table per data set and network: methods by rows, origins by columns."""
+def auc_tables(results: Sequence[Result], order: str) -> list[Table]:
+    """One table per data set and network for one order of pixels: methods by origins."""
     rows = [r for r in results if r.metric in AREAS]
     keys = distinct(rows, lambda r: (r.data, r.model))
-    return [_auc([r for r in rows if (r.data, r.model) == key], *key) for key in keys]
+    return [_auc([r for r in rows if (r.data, r.model) == key], *key, order) for key in keys]
 
 
-def _auc(rows: Sequence[Result], data: str, model: str) -> Table:
+def _auc(rows: Sequence[Result], data: str, model: str, order: str) -> Table:
     methods = distinct(rows, lambda r: (r.method, r.rule))
     norms = distinct(rows, lambda r: r.normalization)
     slots = [(norm, metric) for norm in norms for metric in AREAS]
@@ -55,7 +55,8 @@ def _auc(rows: Sequence[Result], data: str, model: str) -> Table:
     heads = [Column(AREAS[metric][0], input_name(norm)) for norm, metric in slots]
     n = min(f.n for column in columns.values() for f in column.values())
     return Table(
-        f"Area under deletion and insertion, {data_name(data)}, {model} (n = {n:,} images)",
+        f"Area under deletion and insertion, {data_name(data)}, {model}, {order} order "
+        f"(n = {n:,} images)",
         (Column("method", numeric=False), *heads),
         body,
         (

@@ -67,7 +67,7 @@ class Report:
     timings: list[Timing]
 
     stage = "report"
-    version = 1
+    version = 2
     resumable = False
 
     def slug(self) -> str:
