@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -40,28 +42,33 @@ def margin(recording: Recording) -> Tensor:
     """Smallest distance of a pre-activation to a boundary of its linear piece, ``(N,)``.
 
     While no recorded pre-activation moves by as much, the pieces stay and f is affine. Infinite
-    where the network has no boundary, NaN where it has one whose distance is not measured
-    (choices by order over an axis, masks computed from the input). Exact ties in a max window are
-    taken to stay ties.
+    where the network has no boundary, NaN where it has one whose distance is not measured (an
+    index found from the input's values). Exact ties in a max window are taken to stay ties.
     """
     smallest = torch.full_like(recording.output, torch.inf)
-    for step in recording.steps:
-        if step.form.gap is None or recording.samples == 0:
-            continue
-        gap = step.form.gap()
-        if not gap.numel():
-            continue
-        like_input = gap.shape == step.node.call.inputs[0].shape
-        axis = step.node.call.axes[0] if like_input else step.node.axis
-        if recording.samples == 1:
-            smallest = torch.minimum(smallest, gap.amin().to(smallest))
-            continue
-        if gap.ndim <= axis or gap.shape[axis] % recording.samples:
-            gap = gap.reshape(recording.samples, -1)
-            axis = 0
-        rows = gap.movedim(axis, 0).reshape(recording.samples, -1).amin(1)
-        smallest = torch.minimum(smallest, rows.to(smallest))
+    if recording.samples == 0:
+        return smallest
+    for gap, axis in _gaps(recording):
+        if gap.numel():
+            smallest = torch.minimum(smallest, _rows(gap, axis, recording.samples).to(smallest))
     return smallest
+
+
+def _gaps(recording: Recording) -> Iterator[tuple[Tensor, int]]:
+    for step in recording.steps:
+        if step.form.gap is not None:
+            gap = step.form.gap()
+            like_input = gap.shape == step.node.call.inputs[0].shape
+            yield gap, step.node.call.axes[0] if like_input else step.node.axis
+    for boundary in recording.boundaries:
+        yield boundary.gap(), boundary.axis
+
+
+def _rows(gap: Tensor, axis: int, samples: int) -> Tensor:
+    """The smallest entry of each sample."""
+    if gap.ndim <= axis or gap.shape[axis] % samples:
+        axis, gap = 0, gap.reshape(samples, -1)
+    return gap.movedim(axis, 0).reshape(samples, -1).amin(1)
 
 
 def first_order_ops(recording: Recording) -> tuple[str, ...]:

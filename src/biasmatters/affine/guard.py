@@ -78,7 +78,8 @@ def check_finite(values: Tensor, what: str) -> None:
         InputError: Naming the first bad sample.
     """
     if values.numel() and not bool(torch.isfinite(values).all()):
-        rows = torch.isfinite(values.detach()).reshape(values.shape[0], -1).all(1)
+        lead = values.shape[0] if values.ndim else 1
+        rows = torch.isfinite(values.detach()).reshape(lead, -1).all(1)
         samples = (~rows).nonzero().flatten().tolist()
         raise InputError(
             f"{what} is not finite at sample index {samples[0]} ({len(samples)} in all)."

@@ -27,7 +27,9 @@ def local_affine(
     """The local affine form ``f(x') = w . x' + b`` of a model at x, with a ledger of b.
 
     The weight is autograd's gradient. The ledger adds up ``G . intercept`` over all recorded
-    operations and never looks at ``f - w . x``; the certificate compares the two.
+    operations and never looks at ``f - w . x``; the certificate compares the two. ``detach`` in
+    the model cuts the dependence and is named; ``torch.no_grad`` does not change the function and
+    cuts nothing.
 
     Args:
         model: A module in evaluation mode, or any function of tensors.

@@ -19,7 +19,7 @@ from biasmatters.affine.guard import check_finite, check_inputs, evaluation
 from biasmatters.affine.ops.attention import freeze_weights
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
-from biasmatters.affine.tape import Node, Tape
+from biasmatters.affine.tape import Boundary, Node, Tape
 from biasmatters.affine.target import OutputSelector, explained, pick_output, resolve_target
 from biasmatters.types import Ledger, LedgerRow, Target
 
@@ -76,6 +76,7 @@ class Recording:
         target: ``(N,)`` its class, or None.
         weights: Gradient by each input.
         frozen: Operations that cut the dependence on the input.
+        boundaries: Choices made beside the operations, such as comparisons.
     """
 
     inputs: tuple[Tensor, ...]
@@ -84,6 +85,7 @@ class Recording:
     target: Tensor | None
     weights: tuple[Tensor, ...]
     frozen: tuple[str, ...]
+    boundaries: tuple[Boundary, ...]
 
     @property
     def samples(self) -> int:
@@ -145,10 +147,10 @@ def record(
                 result = model(*leaves, *options.args)
             value, chosen = _explain(tape, pick_output(result, options.output), target, leaves)
             steps, weights = _differentiate(tape.nodes, value, leaves)
-            frozen = tuple(tape.frozen)
+            frozen, boundaries = tuple(tape.frozen), tuple(tape.boundaries)
         finally:
             tape.release()
-    return Recording(leaves, steps, value.detach(), chosen, weights, frozen)
+    return Recording(leaves, steps, value.detach(), chosen, weights, frozen, boundaries)
 
 
 def _explain(

@@ -9,6 +9,7 @@ recorded value stays as it was. Nothing is left on the model.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -30,7 +31,7 @@ from biasmatters.affine.registry import (
     out_of_place,
 )
 from biasmatters.affine.scope import Scope
-from biasmatters.affine.views import Views, write_at_index
+from biasmatters.affine.views import Views, written
 
 _RANDOM = {
     "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli",
@@ -38,6 +39,11 @@ _RANDOM = {
     "geometric", "random", "native_dropout",
 }  # fmt: skip
 _STEPS = {"heaviside", "histc", "bincount", "one_hot", "isclose", "signbit"}
+# Their results have the shape and type of a tensor, and nothing of its values.
+_SHAPED = {"ones_like", "zeros_like", "empty_like", "full_like", "new_zeros", "new_ones",
+           "new_full", "new_empty"}  # fmt: skip
+_COMPARES = {"__gt__", "__lt__", "__ge__", "__le__", "__eq__", "__ne__", "gt", "lt", "ge", "le",
+             "eq", "ne", "greater", "less", "greater_equal", "less_equal"}  # fmt: skip
 _DETACHES = {"item", "tolist", "numpy", "__float__", "__int__", "__array__"}
 
 
@@ -59,6 +65,19 @@ def _inplace_position(function: Function) -> int | None:
     return names.index("inplace") if "inplace" in names else None
 
 
+@dataclass(frozen=True)
+class Boundary:
+    """A choice made from the input's values, such as a comparison.
+
+    Attributes:
+        gap: How far each unit is from the other choice, NaN where that is not measured.
+        axis: Where the samples of ``gap`` lie.
+    """
+
+    gap: Callable[[], Tensor]
+    axis: int
+
+
 def _maker(tensor: Tensor) -> str:
     """Name of the autograd function that made a tensor."""
     return "" if tensor.grad_fn is None else tensor.grad_fn.name()
@@ -70,12 +89,14 @@ class Tape(TorchFunctionMode):
     Attributes:
         nodes: What was recorded, in order of execution.
         frozen: Names of operations that cut the dependence on the input, such as ``detach``.
+        boundaries: Choices that are no part of the nodes.
     """
 
     def __init__(self, inputs: tuple[Tensor, ...], scope: Scope) -> None:
         super().__init__()
         self.nodes: list[Node] = []
         self.frozen: list[str] = []
+        self.boundaries: list[Boundary] = []
         self._scope = scope
         self._samples = inputs[0].shape[0] if inputs[0].ndim else 1
         self._axis = {id(x): 0 for x in inputs}
@@ -101,9 +122,12 @@ class Tape(TorchFunctionMode):
             out = func(*args, **kwargs)
             self._views.note(func, args, kwargs, variable, out)
             return out
-        if func is torch.Tensor.__setitem__:
-            self._views.replace(variable, self._replay(write_at_index, args[0], args[2], args[1]))
-            return None
+        write = written(op, func, args, kwargs)
+        if write is not None:
+            self._views.replace(variable, self._replay(*write))
+            return None if func is torch.Tensor.__setitem__ else variable
+        if func is torch.Tensor.requires_grad_ and all((*args[1:], *kwargs.values())):
+            return variable
         rewrite = find_decomposition(func, op)
         if rewrite is not None:
             self._refuse_out(op, kwargs)
@@ -114,6 +138,8 @@ class Tape(TorchFunctionMode):
         plain, args, kwargs, changes = self._plain_call(func, op, args, kwargs)
         out = self._apply(plain, op, args, kwargs, inputs)
         if changes:
+            if out.dtype != args[0].dtype:
+                out = self._replay(torch.Tensor.to, out, args[0].dtype)
             return self._views.replace(variable, out)
         self._views.note(plain, args, kwargs, variable, out)
         return out
@@ -219,6 +245,7 @@ class Tape(TorchFunctionMode):
         outputs = tensors_in(out)
         if not any(t.requires_grad for t in outputs):
             self._note_cut(op, outputs)
+            self._note_choice(op, args, inputs, outputs)
             return
         name = self._scope.current
         if find_handler(func, op) is None:
@@ -236,11 +263,32 @@ class Tape(TorchFunctionMode):
 
     def _note_cut(self, op: str, outputs: list[Tensor]) -> None:
         name = self._scope.current
+        if op in _SHAPED:
+            return
         cuts = any(out.is_floating_point() for out in outputs) and op not in _STEPS
         if cuts or (op in _DETACHES and not outputs):
             self.frozen.append(f"{name} ({op})" if name else op)
         if outputs and not op.startswith(("get_", "__")):
             self.last_cut = f"'{op}' in '{name or 'the model'}'"
+
+    def _note_choice(
+        self, op: str, args: Any, inputs: tuple[Tensor, ...], outputs: list[Tensor]
+    ) -> None:
+        """A mask or an index found from the input's values: its boundary counts for the margin."""
+        if op in _SHAPED or op.startswith("get_") or not outputs:
+            return
+        axis = self._axis[id(inputs[0])]
+        if op in _COMPARES and len(args) == 2:
+            # Distances shrink on both sides of a comparison of two tensors that move.
+            share = 1.0 / sum(1 for a in args if any(a is x for x in inputs))
+            a, b = (x.detach() if isinstance(x, Tensor) else x for x in args)
+            if outputs[0].shape == inputs[0].shape:
+                self.boundaries.append(Boundary(lambda: (a - b).abs() * share, axis))
+                return
+        if not any(out.is_floating_point() for out in outputs):
+            like = inputs[0]
+            nan = torch.full_like(like, torch.nan, requires_grad=False)
+            self.boundaries.append(Boundary(lambda: nan, axis))
 
 
 MOVES = {
@@ -249,5 +297,6 @@ MOVES = {
     "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave", "flip", "fliplr",
     "flipud", "roll", "rot90", "split", "chunk", "tensor_split", "unbind", "split_with_sizes",
     "narrow", "select", "getitem", "index_select", "diagonal", "ravel", "stack", "atleast_1d",
-    "atleast_2d", "hsplit", "vsplit", "dsplit", "masked_select", "as_strided",
+    "atleast_2d", "atleast_3d", "hsplit", "vsplit", "dsplit", "masked_select", "as_strided",
+    "write_at_index", "write_into_view",
 }  # fmt: skip

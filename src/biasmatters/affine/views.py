@@ -32,6 +32,23 @@ def write_at_index(base: Tensor, value: Any, index: Any) -> Tensor:
     return out
 
 
+def written(op: str, function: Function, args: Any, kwargs: Any) -> tuple[Any, ...] | None:
+    """A call that overwrites its first argument as a recorded write, or None if it is another.
+
+    Args:
+        op: Its canonical name.
+        function: ``__setitem__``, ``copy_``, ``fill_`` or ``zero_`` give a write.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+    if function is Tensor.__setitem__:
+        return write_at_index, args[0], args[2], args[1]
+    if getattr(function, "__name__", "") not in ("copy_", "fill_", "zero_"):
+        return None
+    value = 0 if op == "zero" else args[1] if len(args) > 1 else next(iter(kwargs.values()))
+    return write_at_index, args[0], value, ...
+
+
 @dataclass(frozen=True)
 class _View:
     parent: Tensor

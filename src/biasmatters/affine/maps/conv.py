@@ -156,7 +156,11 @@ class TransposedConvMap:
             )
 
         def transpose(tau: Tensor) -> Tensor:
-            return gather(tau, weight, None, self.stride, self.padding, self.dilation, self.groups)
+            out = gather(tau, weight, None, self.stride, self.padding, self.dilation, self.groups)
+            # Output padding may hold a further window, that of no input.
+            for axis in range(2, like.ndim):
+                out = out.narrow(axis, 0, like.shape[axis])
+            return out
 
         return Linear(forward, transpose)
 

@@ -16,9 +16,9 @@ from biasmatters.affine.form import (
     nothing,
     routing,
     smooth,
-    unknown_gap,
 )
 from biasmatters.affine.maps.branches import BranchMap
+from biasmatters.affine.ops.reduce import extreme
 from biasmatters.affine.registry import decomposes, handles
 
 
@@ -132,7 +132,7 @@ def extremum(call: Call) -> Form:
     """The larger or smaller of two tensors, or of a tensor along an axis."""
     a, b = call.arg(0, "input"), call.arg(1, "other")
     if not isinstance(b, Tensor):
-        return routing(call, gap=lambda: unknown_gap(call))
+        return extreme(call)
     wins = (a > b) if call.op.endswith("max") or call.op == "maximum" else (a < b)
     share_a: Tensor = wins.to(call.output.dtype) + (a == b).to(call.output.dtype) / 2
 
@@ -151,9 +151,8 @@ def extremum(call: Call) -> Form:
 
 @handles("where", "masked_fill", "masked_scatter", "tril", "triu")
 def select(call: Call) -> Form:
-    """A choice by a mask that is taken as constant, whose own boundaries are not measured."""
-    choice = call.op in ("where", "masked_fill", "masked_scatter")
-    return routing(call, constant=True, gap=(lambda: unknown_gap(call)) if choice else None)
+    """A choice by a mask; where the mask was found from the input, the tape has its boundary."""
+    return routing(call, constant=True)
 
 
 @decomposes("addcmul")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters.affine.call import Call
-from biasmatters.affine.form import Form, mixing
+from biasmatters.affine.form import Form, Split, mixing
 from biasmatters.affine.maps.conv import ConvMap, TransposedConvMap
 from biasmatters.affine.ops.dense import require_constant
-from biasmatters.affine.registry import handles
+from biasmatters.affine.registry import decomposes, handles
 
 
 def spread(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
@@ -49,7 +53,20 @@ def convolution(call: Call) -> Form:
         dilation,
         call.arg(6, "groups", 1),
     )
-    return mixing(call, lambda: made, lambda: channel_bias(bias, axes))
+    return _batched(call, made, bias, axes)
+
+
+def _batched(call: Call, made: ConvMap | TransposedConvMap, bias: Tensor | None, axes: int) -> Form:
+    """The map as it is, or for a single picture ``(C, *space)`` as a batch of one."""
+    form = mixing(call, lambda: made, lambda: channel_bias(bias, axes))
+    if call.inputs[0].ndim == axes + 2:
+        return form
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        x = call.inputs[0].detach().unsqueeze(0)
+        return (split.mix(made, x, tau.unsqueeze(0), 0).squeeze(0),)
+
+    return replace(form, pull=pull)
 
 
 @handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -67,4 +84,35 @@ def transposed_convolution(call: Call) -> Form:
         spread(call.arg(7, "dilation", 1), axes),
         call.arg(6, "groups", 1),
     )
-    return mixing(call, lambda: made, lambda: channel_bias(bias, axes))
+    return _batched(call, made, bias, axes)
+
+
+@decomposes("fold")
+def fold(
+    input: Tensor,  # noqa: A002 - torch's own name
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+) -> Tensor:
+    """Overlapping patches added up: a transposed convolution whose kernels hold a single one."""
+    size, kernel, steps = spread(output_size, 2), spread(kernel_size, 2), spread(stride, 2)
+    gaps, pads = spread(dilation, 2), spread(padding, 2)
+    reach = [
+        n + 2 * p - d * (k - 1) - 1 for n, p, d, k in zip(size, pads, gaps, kernel, strict=True)
+    ]
+    places = [r // s + 1 for r, s in zip(reach, steps, strict=True)]
+    each = kernel[0] * kernel[1]
+    channels = input.shape[-2] // each
+    ones = torch.eye(each, dtype=input.dtype, device=input.device).reshape(each, 1, *kernel)
+    return F.conv_transpose2d(
+        input.reshape(*input.shape[:-1], *places),
+        ones.repeat(channels, 1, 1, 1),
+        None,
+        steps,
+        pads,
+        tuple(r % s for r, s in zip(reach, steps, strict=True)),
+        channels,
+        gaps,
+    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import SampleAxisError
-from biasmatters.affine.form import Form, Split, routing, unknown_gap
+from biasmatters.affine.form import Form, Split, routing
 from biasmatters.affine.maps.branches import BranchMap
 from biasmatters.affine.maps.separable import SeparableMap
 from biasmatters.affine.registry import handles
@@ -66,10 +66,52 @@ def running_total(call: Call) -> Form:
     return by_matrices(call, {axis: torch.ones(size, size, dtype=x.dtype, device=x.device).tril()})
 
 
-@handles("amax", "amin", "topk", "sort", "kthvalue", "median", "msort")
+@handles("amax", "amin")
+def extreme(call: Call) -> Form:
+    """The largest or smallest along axes; ties as autograd splits them."""
+    sign = 1 if "max" in call.op else -1
+
+    def gap() -> Tensor:
+        rows, back = _rows(sign * call.inputs[0].detach(), call.arg(1, "dim"))
+        best = rows.amax(-1, keepdim=True)
+        return back((best.squeeze(-1) - rows.masked_fill(rows == best, -torch.inf).amax(-1)) / 2)
+
+    return routing(call, gap=gap)
+
+
+@handles("topk", "sort", "kthvalue", "median", "msort")
 def ordered(call: Call) -> Form:
     """Values chosen by their order; ties as autograd splits them."""
-    return routing(call, gap=lambda: unknown_gap(call))
+    place = 2 if call.op in ("topk", "kthvalue") else 1
+    whole = call.op == "median" and call.arg(1, "dim") is None
+    dim = 0 if call.op == "msort" else None if whole else call.arg(place, "dim", -1)
+
+    def gap() -> Tensor:
+        rows, back = _rows(call.inputs[0].detach(), dim)
+        steps = rows.sort(-1).values.diff(
+            dim=-1, append=rows.new_full((*rows.shape[:-1], 1), torch.inf)
+        )
+        return back(steps.masked_fill(steps == 0, torch.inf).amin(-1) / 2)
+
+    return routing(call, gap=gap)
+
+
+def _rows(x: Tensor, dim: int | Sequence[int] | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The axes of a reduction made the last one, and what spreads its result over x again.
+
+    Exact ties do not count for a gap: in real networks they are dead units, which stay equal.
+    """
+    dims = range(x.ndim) if dim is None or dim == () else [dim] if isinstance(dim, int) else dim
+    axes = sorted({d % x.ndim for d in dims})
+    rest = [a for a in range(x.ndim) if a not in axes]
+    rows = x.permute([*rest, *axes]).reshape(*(x.shape[a] for a in rest), -1)
+
+    def back(values: Tensor) -> Tensor:
+        for axis in axes:
+            values = values.unsqueeze(axis)
+        return values.expand(x.shape)
+
+    return rows, back
 
 
 @handles("norm", "vector_norm", "linalg_vector_norm", "linalg_norm", "var", "std", "logsumexp",

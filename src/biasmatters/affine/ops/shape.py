@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from biasmatters.affine.call import Call, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, routing
-from biasmatters.affine.registry import handles
+from biasmatters.affine.registry import decomposes, handles
 
 
 @handles(
@@ -18,6 +21,7 @@ from biasmatters.affine.registry import handles
     "split_with_sizes", "narrow", "select", "getitem", "index_select", "gather", "take_along_dim",
     "diagonal", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "ravel", "as_strided",
     "native_channel_shuffle", "hsplit", "vsplit", "dsplit", "atleast_1d", "atleast_2d",
+    "atleast_3d",
     "take", "masked_select", "broadcast_tensors", "meshgrid",
 )  # fmt: skip
 def moved(call: Call) -> Form:
@@ -28,9 +32,9 @@ def moved(call: Call) -> Form:
 ALWAYS_CONSTANT = {"index_fill", "scatter", "write_at_index", "write_into_view"}
 
 
-@handles("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack",
-         "row_stack", "write_into_view", "write_at_index", "index_put", "index_fill", "index_copy",
-         "slice_scatter", "select_scatter", "scatter", "fill_diagonal")  # fmt: skip
+@handles("cat", "concat", "concatenate", "stack", "write_into_view", "write_at_index",
+         "index_put", "index_fill", "index_copy", "slice_scatter", "select_scatter", "scatter",
+         "fill_diagonal")  # fmt: skip
 def joined(call: Call) -> Form:
     """Each output is one input or a constant, such as a learned token."""
     if call.kwargs.get("accumulate") or call.kwargs.get("reduce"):
@@ -38,6 +42,36 @@ def joined(call: Call) -> Form:
     constants = [t for t in tensors_in((call.args, call.kwargs)) if not call.tracked(t)]
     floats = any(t.is_floating_point() for t in constants)
     return routing(call, constant=floats or call.op in ALWAYS_CONSTANT)
+
+
+@decomposes("vstack", "row_stack")
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """`torch.cat` along the first of at least two axes."""
+    return torch.cat([t if t.ndim > 1 else t.reshape(1, -1) for t in tensors], 0)
+
+
+@decomposes("hstack")
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """`torch.cat` along the second axis, or the only one."""
+    return torch.cat(list(tensors), min(tensors[0].ndim - 1, 1))
+
+
+@decomposes("dstack")
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """`torch.cat` along the third of at least three axes."""
+    return torch.cat(
+        [
+            t if t.ndim > 2 else t.reshape(1, -1, 1) if t.ndim < 2 else t.unsqueeze(-1)
+            for t in tensors
+        ],
+        2,
+    )
+
+
+@decomposes("column_stack")
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """`torch.cat` along the second axis; vectors are columns."""
+    return torch.cat([t if t.ndim > 1 else t.reshape(-1, 1) for t in tensors], 1)
 
 
 @handles("unfold")
