@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -51,6 +51,38 @@ class Mixing(Protocol):
 
     def connections(self, x: Tensor) -> Connections:
         """All connections for the direct form; ``x`` is shaped like the map's input."""
+        ...
+
+
+@runtime_checkable
+class Stackable(Mixing, Protocol):
+    """A mixing map with shared coefficients, which others can take the place of."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The shared coefficients."""
+        ...
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the input along which `sizes` scales."""
+        ...
+
+    @property
+    def unit_axis(self) -> int:
+        """The axis of the output along which `sizes` scales."""
+        ...
+
+    def sizes(self, units: Tensor, channels: Tensor) -> Tensor:
+        """``|weight|`` with each unit's row and each input channel scaled, like ``weight``."""
+        ...
+
+    def stack(self, tables: Tensor, like: Tensor) -> Linear:
+        """``sum_k M_k x_k`` for coefficients ``(r, *weight.shape)`` in place of the weight.
+
+        Its ``forward`` takes ``(B, r, *rest)`` for an input ``like`` of ``(B, *rest)``; its
+        ``transpose`` returns that shape.
+        """
         ...
 
 

@@ -31,13 +31,6 @@ class Block:
     tau: Tensor
 
 
-def live_units(mixing: Mixing, x: Tensor, scale: Tensor | None) -> Tensor:
-    """Which units have at least one contribution that is not 0, as a mask like the output."""
-    count = mixing.power(0, x).forward((x != 0).to(x.dtype))
-    live = count > 0.5
-    return live if scale is None else live & (scale != 0)
-
-
 def split_directly(
     alpha: Alpha,
     mixing: Mixing,

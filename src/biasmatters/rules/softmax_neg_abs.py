@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing
-from biasmatters.rules.direct import live_units, split_directly
-from biasmatters.rules.softmax import checked_temperature, masked_softmax
+from biasmatters.rules.softmax import (
+    checked_temperature,
+    checked_tolerance,
+    masked_softmax,
+    split_by_size,
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,17 @@ class SoftmaxNegAbs:
 
     Attributes:
         temperature: T > 0, in the units of the activations, so it is not free of scale.
+        tolerance: What the errors of a unit's shares may add up to, from which the form of each
+            layer follows by a proven bound (`biasmatters.rules.expansion`); None is 1e-6, and
+            1e-11 in float64; 0 writes every connection out. Round-off comes on top.
     """
 
     temperature: float = 1.0
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature", checked_temperature(self.temperature))
+        object.__setattr__(self, "tolerance", checked_tolerance(self.tolerance))
 
     @property
     def name(self) -> str:
@@ -40,6 +49,5 @@ class SoftmaxNegAbs:
     def split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Connection by connection."""
-        live = live_units(mixing, x, scale)
-        return split_directly(self.alpha, mixing, x, tau.where(live, 0), scale), live
+        """By an expansion or connection by connection, whichever is cheaper."""
+        return split_by_size(-1, self.temperature, self.tolerance, mixing, x, tau, scale)

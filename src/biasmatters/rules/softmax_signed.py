@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing
-from biasmatters.rules.direct import live_units, split_directly
-from biasmatters.rules.softmax import checked_temperature, masked_softmax
+from biasmatters.rules.direct import split_directly
+from biasmatters.rules.softmax import checked_temperature, live_units, masked_softmax
 
 
 @dataclass(frozen=True)
@@ -41,5 +41,5 @@ class SoftmaxSigned:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Connection by connection."""
-        live = live_units(mixing, x, scale)
+        _, live = live_units(mixing, x, scale)
         return split_directly(self.alpha, mixing, x, tau.where(live, 0), scale), live

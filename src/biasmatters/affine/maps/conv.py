@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,20 @@ def windows(
     return out.permute(order).reshape(batch, channels, int(torch.tensor(kernel).prod()), -1)
 
 
+def _by_group(x: Tensor, groups: int) -> Tensor:
+    """``(B, r, C, *space)`` to ``(B, r C, *space)`` with the channels of a group together."""
+    if groups == 1:
+        return x.flatten(1, 2)
+    return x.reshape(*x.shape[:2], groups, -1, *x.shape[3:]).transpose(1, 2).flatten(1, 3)
+
+
+def _by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
+    """The way back of `_by_group`."""
+    if groups == 1:
+        return x.reshape(len(x), rank, -1, *x.shape[2:])
+    return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
+
+
 @dataclass(frozen=True)
 class ConvMap:
     """A convolution without its bias.
@@ -41,6 +56,31 @@ class ConvMap:
     padding: tuple[tuple[int, int], ...]
     dilation: tuple[int, ...]
     groups: int
+    channel_axis: ClassVar[int] = 1
+    unit_axis: ClassVar[int] = 1
+
+    def sizes(self, units: Tensor, channels: Tensor) -> Tensor:
+        """``|weight|`` with output and input channels scaled."""
+        grouped = self.weight.to(units.dtype).abs().reshape(self.groups, -1, *self.weight.shape[1:])
+        tail = (1,) * (self.weight.ndim - 2)
+        return (
+            grouped
+            * units.reshape(self.groups, -1, 1, *tail)
+            * channels.reshape(self.groups, 1, -1, *tail)
+        ).flatten(0, 1)
+
+    def stack(self, tables: Tensor, like: Tensor) -> Linear:
+        """One convolution with r times the input channels, for features ``(B, r, C, *space)``."""
+        rank, groups = len(tables), self.groups
+        wide = replace(self, weight=tables.transpose(0, 1).flatten(1, 2).contiguous())
+        batch, channels, *space = like.shape
+        # Only the shape of this one is looked at.
+        shaped = tables.new_empty(1).expand(batch, rank * channels, *space)
+        run = wide.as_is(shaped)
+        return Linear(
+            lambda x: run.forward(_by_group(x, groups)),
+            lambda tau: _by_rank(run.transpose(tau), rank, groups),
+        )
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""

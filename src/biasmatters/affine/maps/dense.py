@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,23 @@ class DenseMap:
     """``out[..., p] = sum_q weight[p, q] x[..., q]`` with ``weight`` of shape ``(P, Q)``."""
 
     weight: Tensor
+    channel_axis: ClassVar[int] = -1
+    unit_axis: ClassVar[int] = -1
+
+    def sizes(self, units: Tensor, channels: Tensor) -> Tensor:
+        """``|weight|`` with rows and columns scaled."""
+        return self.weight.to(units.dtype).abs() * units[:, None] * channels
+
+    def stack(self, tables: Tensor, like: Tensor) -> Linear:
+        """``sum_k M_k x_k`` for features ``(B, r, ..., Q)``."""
+        rank, (units, inputs) = len(tables), self.weight.shape
+        wide = tables.transpose(0, 1).reshape(units, rank * inputs)
+
+        def transpose(tau: Tensor) -> Tensor:
+            out = tau @ wide
+            return out.reshape(*out.shape[:-1], rank, inputs).movedim(-2, 1)
+
+        return Linear(lambda x: x.movedim(1, -2).flatten(-2) @ wide.T, transpose)
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
