@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import biasmatters as bm
@@ -21,6 +22,17 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], list[float]]] = {
     "mask": (lambda x: (x > 0.5) * x, [0.5, 1.5]),
     "two_sides": (lambda x: (x > x.flip(1) + 0.25) * x, [0.125, 0.125]),
     "where": (lambda x: torch.where(x > 2.25, x * 2, x), [0.75, 0.25]),
+    "window": (lambda x: F.max_pool1d(x[:, None], 2, 1)[:, 0], [0.25, 0.25]),
+    "window_with_indices": (
+        lambda x: F.max_pool1d(x[:, None], 2, 1, return_indices=True)[0][:, 0],
+        [0.25, 0.25],
+    ),
+    "adaptive": (lambda x: F.adaptive_max_pool1d(x[:, None], 2)[:, 0], [0.25, 0.25]),
+    "adaptive_even": (lambda x: F.adaptive_max_pool1d(x[:, None], 1)[:, 0], [0.25, 0.75]),
+    "adaptive_uneven": (
+        lambda x: F.adaptive_max_pool2d(x[:, None, :, None] * 2, (2, None))[:, 0, :, 0],
+        [0.5, 0.5],
+    ),
     "fixed_mask": (lambda x: torch.where(torch.eye(3)[:1] > 0, x * 2, x), [torch.inf] * 2),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biasmatters.affine import ops
+import biasmatters.affine.ops  # noqa: F401 - registers the handlers
 from biasmatters.affine.axis import per_sample
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.form import Form
@@ -23,7 +23,7 @@ from biasmatters.affine.tape import Boundary, Node, Tape
 from biasmatters.affine.target import OutputSelector, explained, pick_output, resolve_target
 from biasmatters.types import Ledger, LedgerRow, Target
 
-__all__ = ["Options", "Recording", "Step", "ops", "record"]
+__all__ = ["Options", "Recording", "Step", "record"]
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,13 @@ def _explain(
     output = tape.current(output)
     samples = leaves[0].shape[0]
     if not tape.knows(output):
+        op, name = tape.last_cut
+        cut = f"; the last one that cut it was '{op}' in '{name or 'the model'}'" if op else ""
         raise UnsupportedOperationError(
-            "", tape.last_cut.split("'")[1] if tape.last_cut else "the output",
-            "the output does not depend on the input by differentiable operations"
-            + (f"; the last one that cut it was {tape.last_cut}" if tape.last_cut else ""),
-        )  # fmt: skip
+            "",
+            op or "the output",
+            f"the output does not depend on the input by differentiable operations{cut}",
+        )
     check_finite(output.detach(), "The model's output")
     if callable(target):
         with tape:

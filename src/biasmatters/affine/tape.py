@@ -105,7 +105,7 @@ class Tape(TorchFunctionMode):
         self._made_by: dict[int, str] = {id(x): "" for x in inputs}
         self._views = Views(self._replay)
         self._inputs: tuple[Tensor, ...] = inputs
-        self.last_cut = ""
+        self.last_cut = ("", "")
 
     def __torch_function__(
         self, func: Function, types: Any, args: Any = (), kwargs: Any = None
@@ -269,7 +269,7 @@ class Tape(TorchFunctionMode):
         if cuts or (op in _DETACHES and not outputs):
             self.frozen.append(f"{name} ({op})" if name else op)
         if outputs and not op.startswith(("get_", "__")):
-            self.last_cut = f"'{op}' in '{name or 'the model'}'"
+            self.last_cut = (op, name)
 
     def _note_choice(
         self, op: str, args: Any, inputs: tuple[Tensor, ...], outputs: list[Tensor]

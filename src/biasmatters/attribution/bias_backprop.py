@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import certify, linear_part
 from biasmatters.affine.errors import InputError
-from biasmatters.affine.recording import Options, Recording, record
+from biasmatters.affine.recording import Options, record
 from biasmatters.affine.target import OutputSelector
-from biasmatters.affine.walk import Fallback, walk
+from biasmatters.affine.walk import Fallback, Probe, walk
 from biasmatters.attribution.entropy import EntropyProbe
+from biasmatters.attribution.propagation import Propagation
 from biasmatters.rules import Rule, make_rule
 from biasmatters.types import Attribution, Target
 
@@ -95,10 +95,9 @@ class BiasBackprop:
             rows = slice(start, start + size)
             part = _rows(target, rows, xs[0].shape[0])
             extra = _rows_of(additional_forward_args, rows, xs[0].shape[0])
-            found = self._walk(tuple(x[rows] for x in xs), part, extra)
-            maps.append(found[1])
-            bias = found[0].output - linear_part(found[0])
-            deltas.append(_total(found[1]) + found[2] - bias)
+            found = self.propagate(tuple(x[rows] for x in xs), part, extra)
+            maps.append(found.walk.maps)
+            deltas.append(found.delta)
         joined = tuple(torch.cat(parts) for parts in zip(*maps, strict=True))
         result = joined if several else joined[0]
         return (result, torch.cat(deltas)) if return_convergence_delta else result
@@ -120,9 +119,40 @@ class BiasBackprop:
             diagnostics: Whether to measure the margin and the mean row entropy of alpha for each
                 layer (nats); costs one direct pass over all connections.
         """
-        inputs = x if isinstance(x, tuple) else (x,)
         probe = EntropyProbe(self.rule) if diagnostics else None
-        recording = record(self.model, inputs, target, self.options)
+        inputs = x if isinstance(x, tuple) else (x,)
+        found = self.propagate(inputs, target, layers=layers, probe=probe)
+        certificate = found.certify(measure_margin=diagnostics)
+        return Attribution(
+            map=found.walk.maps if isinstance(x, tuple) else found.walk.maps[0],
+            target=found.recording.target,
+            residual=found.delta.abs(),
+            tolerance=certificate.tolerance,
+            certificate=certificate,
+            layers=found.walk.layers,
+            diagnostics=probe.means() if probe is not None else {},
+        )
+
+    def propagate(
+        self,
+        inputs: tuple[Tensor, ...],
+        target: Target = None,
+        extra: tuple[Any, ...] = (),
+        *,
+        layers: bool = False,
+        probe: Probe | None = None,
+    ) -> Propagation:
+        """One recording with the walk over it, for methods that build on both.
+
+        Args:
+            inputs: Each ``(N, *features)``.
+            target: As in `biasmatters.local_affine`.
+            extra: Further positional arguments of the model.
+            layers: Whether to keep the bias that arrives at each operation.
+            probe: Called with every mixing operation.
+        """
+        options = replace(self.options, args=extra)
+        recording = record(self.model, inputs, target, options)
         result = walk(
             recording,
             self.rule.split,
@@ -131,38 +161,7 @@ class BiasBackprop:
             keep_layers=layers,
             probe=probe,
         )
-        ledger = recording.ledger()
-        bias = recording.output - linear_part(recording)
-        certificate = certify(
-            recording, ledger, bias, result.fallback_mass, measure_margin=diagnostics
-        )
-        return Attribution(
-            map=result.maps if isinstance(x, tuple) else result.maps[0],
-            target=recording.target,
-            residual=(_total(result.maps) + result.dropped - bias).abs(),
-            tolerance=certificate.tolerance,
-            certificate=certificate,
-            layers=result.layers,
-            diagnostics=probe.means() if probe is not None else {},
-        )
-
-    def _walk(
-        self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]
-    ) -> tuple[Recording, tuple[Tensor, ...], Tensor]:
-        options = Options(
-            extra,
-            self.options.output,
-            self.options.eval_mode,
-            self.options.freeze_attention,
-        )
-        recording = record(self.model, inputs, target, options)
-        result = walk(recording, self.rule.split, fold=self.fold, fallback=self.fallback)
-        return recording, result.maps, result.dropped
-
-
-def _total(maps: tuple[Tensor, ...]) -> Tensor:
-    """Sum of a map over each sample's features, ``(N,)``."""
-    return torch.stack([row_sums(m) for m in maps]).sum(0)
+        return Propagation(recording, result)
 
 
 def _rows_of(extra: Any, rows: slice, samples: int) -> tuple[Any, ...]:

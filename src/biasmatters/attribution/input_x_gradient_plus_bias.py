@@ -8,9 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import certify, linear_part, relative
-from biasmatters.affine.recording import record
-from biasmatters.affine.walk import Fallback, walk
+from biasmatters.affine.certify import relative
+from biasmatters.affine.walk import Fallback
 from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.rules import Rule
 from biasmatters.types import Attribution, Target
@@ -37,20 +36,14 @@ class InputXGradientPlusBias:
 
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """``w * x + beta`` like x ``(N, *features)``, from one recording."""
-        bbp = self._bbp
-        recording = record(self.model, (x,), target, bbp.options)
-        result = walk(recording, bbp.rule.split, fold=bbp.fold, fallback=bbp.fallback)
-        linear = linear_part(recording)
-        bias = recording.output - linear
-        certificate = certify(
-            recording, recording.ledger(), bias, result.fallback_mass, measure_margin=False
-        )
-        whole = recording.weights[0] * x + result.maps[0]
-        total = row_sums(whole) + result.dropped
+        found = self._bbp.propagate((x,), target)
+        certificate = found.certify()
+        whole = found.recording.weights[0] * x + found.walk.maps[0]
+        total = row_sums(whole) + found.walk.dropped
         return Attribution(
             map=whole,
-            target=recording.target,
-            residual=(total - recording.output).abs(),
-            tolerance=certificate.tolerance + relative(bias.dtype) * linear.abs(),
+            target=found.recording.target,
+            residual=(total - found.recording.output).abs(),
+            tolerance=certificate.tolerance + relative(found.bias.dtype) * found.linear.abs(),
             certificate=certificate,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,8 @@ from biasmatters.affine.axis import row_sums
 from biasmatters.affine.guard import check_inputs, evaluation
 from biasmatters.affine.target import explained, resolve_target
 from biasmatters.types import Attribution, Target
+
+_Explained = Callable[[Tensor, Tensor | None], Tensor]
 
 COMPLETENESS = 0.05
 
@@ -30,22 +34,22 @@ class IntegratedGradients:
     def __init__(self, model: nn.Module, steps: int = 50, internal_batch_size: int | None = 512):
         from captum.attr import IntegratedGradients as Captum
 
+        self._captum = Captum
         self.model = model
         self.steps = steps
         self.internal_batch_size = internal_batch_size
-        self._method = Captum(model)
 
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """The map like x ``(N, *features)``."""
         check_inputs((x,))
-        with torch.enable_grad(), evaluation(self.model, False):
+        with torch.inference_mode(False), torch.enable_grad(), evaluation(self.model, False):
+            x = (x.clone() if x.is_inference() else x).detach()
+            explain, chosen = self._explained(x, target)
             with torch.no_grad():
-                output = self.model(x.clone())
-                chosen = resolve_target(output, target, x.shape[0])
-                rise = explained(output, chosen) - explained(self.model(x * 0), chosen)
-            found = self._method.attribute(
-                x.detach(),
-                target=chosen,
+                rise = explain(x.clone(), chosen) - explain(x * 0, chosen)
+            found = self._captum(explain).attribute(
+                x,
+                additional_forward_args=(chosen,),
                 n_steps=self.steps,
                 internal_batch_size=self.internal_batch_size,
             )
@@ -56,3 +60,11 @@ class IntegratedGradients:
             residual=(total - rise).abs(),
             tolerance=COMPLETENESS * (1 + rise.abs()),
         )
+
+    def _explained(self, x: Tensor, target: Target) -> tuple[_Explained, Tensor | None]:
+        """What is explained as a function of x and the classes, and the classes at x."""
+        if callable(target):
+            return (lambda z, _: target(self.model(z))), None
+        with torch.no_grad():
+            chosen = resolve_target(self.model(x.clone()), target, x.shape[0])
+        return (lambda z, classes: explained(self.model(z), classes)), chosen

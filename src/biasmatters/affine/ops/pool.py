@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import product
 from typing import Any
 
 import torch
@@ -16,27 +15,29 @@ from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, routing, unknown_gap
 from biasmatters.affine.ops.conv import spread
 from biasmatters.affine.ops.reduce import by_matrices
+from biasmatters.affine.ops.windows import adaptive_gap, fixed_gap
 from biasmatters.affine.registry import decomposes, handles
 
 
-@handles("max_pool1d", "max_pool2d", "max_pool3d")
+@handles("max_pool1d", "max_pool2d", "max_pool3d",
+         "max_pool1d_with_indices", "max_pool2d_with_indices",
+         "max_pool3d_with_indices")  # fmt: skip
 def max_pool(call: Call) -> Form:
     """The bias goes to the input that autograd takes as the largest."""
-    return routing(call, gap=lambda: _window_gap(call, int(call.op[8])))
+    return routing(call, gap=lambda: fixed_gap(call, int(call.op[8])))
 
 
 @handles("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-         "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices",
          "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d_with_indices",
          "adaptive_max_pool3d_with_indices")  # fmt: skip
-def other_max_pool(call: Call) -> Form:
+def adaptive_max_pool(call: Call) -> Form:
     """The bias goes to the input that autograd takes as the largest."""
-    return routing(call, gap=lambda: unknown_gap(call))
+    return routing(call, gap=lambda: adaptive_gap(call, int(call.op[17])))
 
 
 @handles("fractional_max_pool2d_with_indices", "fractional_max_pool3d_with_indices")
 def fractional_max_pool(call: Call) -> Form:
-    """Routing by the windows that were drawn in the recorded forward pass."""
+    """Routing by the windows that were drawn in the recorded forward pass; the margin is NaN."""
     return routing(call, gap=lambda: unknown_gap(call))
 
 
@@ -58,37 +59,6 @@ def draw_windows(
     pool = (F.fractional_max_pool2d_with_indices, F.fractional_max_pool3d_with_indices)[axes - 2]
     out, indices = pool(x, kernel_size, output_size, output_ratio, True, _random_samples)
     return (out, indices) if return_indices else out
-
-
-def _window_gap(call: Call, axes: int) -> Tensor:
-    """Half the distance between the two largest different entries of each window.
-
-    Exact ties are left out: in real networks they are several dead units, which stay equal.
-    """
-    x = call.inputs[0].detach()
-    kernel = spread(call.arg(1, "kernel_size"), axes)
-    stride = spread(call.arg(2, "stride") or kernel, axes)
-    padding = spread(call.arg(3, "padding", 0), axes)
-    dilation = spread(call.arg(4, "dilation", 1), axes)
-    sizes = call.output.shape[-axes:]
-    reach = [(n - 1) * s + (k - 1) * d + 1
-             for n, s, k, d in zip(sizes, stride, kernel, dilation, strict=True)]  # fmt: skip
-    after = [r - n - p for r, n, p in zip(reach, x.shape[-axes:], padding, strict=True)]
-    pads = [n for pair in zip(reversed(padding), reversed(after), strict=True) for n in pair]
-    wide = F.pad(x, pads, value=-torch.inf)
-    best = torch.full_like(call.output, -torch.inf)
-    second = best
-    lead = (slice(None),) * (x.ndim - axes)
-    for offset in product(*(range(k) for k in kernel)):
-        steps = [
-            slice(o * d, o * d + (n - 1) * s + 1, s)
-            for o, d, n, s in zip(offset, dilation, sizes, stride, strict=True)
-        ]
-        entry = wide[(*lead, *steps)]
-        runner_up = torch.where((entry < best) & (entry > second), entry, second)
-        second = torch.where(entry > best, best, runner_up)
-        best = torch.maximum(best, entry)
-    return (best - second) / 2
 
 
 def _matrix(pool: Callable[[Tensor], Tensor], size: int, like: Tensor) -> Tensor:
