@@ -133,6 +133,31 @@ class LocalAffine:
 
 
 @dataclass(frozen=True)
+class LayerCost:
+    """What splitting the bias of one layer cost.
+
+    Attributes:
+        name: Qualified name of the operation.
+        kind: What it is to the rule, e.g. ``ConvMap``.
+        form: How the rule went: ``expansion``, ``direct``, ``expansion+direct``, or ``own``.
+        seconds: Time of the split.
+        connections: Connections of the whole batch that each form covered.
+        reach: R, the largest ``|e| / T``, or None where the rule does not ask.
+        rank: Products of the expansion, 0 without one.
+        bound: What no kernel value of the expansion is off by.
+    """
+
+    name: str
+    kind: str
+    form: str
+    seconds: float
+    connections: dict[str, int]
+    reach: float | None
+    rank: int
+    bound: float
+
+
+@dataclass(frozen=True)
 class Attribution:
     """A map over the input's features and how well it adds up.
 
@@ -145,6 +170,7 @@ class Attribution:
         certificate: Of the local affine form, for methods that record one.
         layers: Bias maps by qualified name of the operation, when asked for.
         diagnostics: Named per-layer figures such as the mean row entropy of alpha, in nats.
+        profile: What each layer cost and how its rule went, when asked for.
     """
 
     map: Tensor | tuple[Tensor, ...]
@@ -154,6 +180,7 @@ class Attribution:
     certificate: Certificate | None = None
     layers: dict[str, Tensor] = field(default_factory=dict)
     diagnostics: dict[str, float] = field(default_factory=dict)
+    profile: tuple[LayerCost, ...] = ()
 
     @property
     def complete(self) -> bool | None:

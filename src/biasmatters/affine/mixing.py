@@ -7,7 +7,7 @@ of connections (the direct form). ``|m|^0`` is read as the indicator of ``m != 0
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -28,15 +28,14 @@ class Connections:
     """Every connection of a mixing map, grouped so that units share their gathered inputs.
 
     Attributes:
-        inputs: ``(B, G, K, L)`` gathered inputs: K connections for each of G groups, L places.
-        real: A scalar or ``(1, G, K, L)``: False where a connection meets padding.
+        inputs: ``(B, G, K, L)`` gathered inputs: K connections for each of G groups, L places;
+            0 where a connection meets padding.
         coefficients: broadcastable to ``(B, G, P, K, L)``: M for the P units of a group.
         units: Brings a tensor shaped like the output to ``(B, G, P, L)``.
         scatter: Transpose of the gathering: ``(B, G, K, L)`` to the input's shape.
     """
 
     inputs: Tensor
-    real: Tensor
     coefficients: Tensor
     units: Callable[[Tensor], Tensor]
     scatter: Callable[[Tensor], Tensor]
@@ -51,6 +50,38 @@ class Mixing(Protocol):
 
     def connections(self, x: Tensor) -> Connections:
         """All connections for the direct form; ``x`` is shaped like the map's input."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Part of a map: some of its outputs with the inputs that they are made from.
+
+    Attributes:
+        mixing: The map between the two.
+        inputs: Which part of the laid-out input.
+        outputs: Which part of the output.
+    """
+
+    mixing: Mixing
+    inputs: tuple[slice, ...]
+    outputs: tuple[slice, ...]
+
+
+@runtime_checkable
+class Tileable(Mixing, Protocol):
+    """A mixing map whose connections are too many to be gathered all at once."""
+
+    def lay_out(self, x: Tensor) -> Tensor:
+        """The input with the zeros between and around its entries."""
+        ...
+
+    def take_up(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Transpose of `lay_out`, for an input of a shape."""
+        ...
+
+    def tiles(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
+        """Tiles with about ``limit`` gathered inputs each, that cover every output once."""
         ...
 
 
@@ -73,6 +104,10 @@ class Stackable(Mixing, Protocol):
         """The axis of the output along which `sizes` scales."""
         ...
 
+    def multiplications(self, x: Tensor, tau: Tensor) -> int:
+        """How many connections the map has for an input and an output."""
+        ...
+
     def sizes(self, units: Tensor, channels: Tensor) -> Tensor:
         """``|weight|`` with each unit's row and each input channel scaled, like ``weight``."""
         ...
@@ -91,6 +126,12 @@ def raise_to(coefficients: Tensor, exponent: int) -> Tensor:
     if exponent == 0:
         return (coefficients != 0).to(coefficients.dtype)
     return coefficients.abs() ** exponent if exponent > 1 else coefficients.abs()
+
+
+def ranges(size: int, step: int) -> list[slice]:
+    """About equal ranges no longer than a step, that cover ``size`` together."""
+    count = -(-size // step)
+    return [slice(i * size // count, (i + 1) * size // count) for i in range(count)]
 
 
 def transpose_of(function: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[Tensor], Tensor]:

@@ -12,8 +12,9 @@ from torch import Tensor
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.recording import Options, record
 from biasmatters.affine.target import OutputSelector
-from biasmatters.affine.walk import Fallback, Probe, walk
+from biasmatters.affine.walk import Fallback, Probe, SplitFunction, walk
 from biasmatters.attribution.entropy import EntropyProbe
+from biasmatters.attribution.profile import Profiler
 from biasmatters.attribution.propagation import Propagation
 from biasmatters.rules import Rule, make_rule
 from biasmatters.types import Attribution, Target
@@ -109,6 +110,7 @@ class BiasBackprop:
         *,
         layers: bool = False,
         diagnostics: bool = False,
+        profile: bool = False,
     ) -> Attribution:
         """The bias map with its residual and certificate.
 
@@ -118,10 +120,23 @@ class BiasBackprop:
             layers: Whether to return the bias that arrives at each operation.
             diagnostics: Whether to measure the margin and the mean row entropy of alpha for each
                 layer (nats); costs one direct pass over all connections.
+            profile: Whether to time each layer and say by which form its rule went.
+
+        Raises:
+            InputError: For diagnostics and profile together, which would time each other.
         """
+        if diagnostics and profile:
+            raise InputError("Ask for diagnostics and profile in two calls: one would time both.")
         probe = EntropyProbe(self.rule) if diagnostics else None
+        profiler = Profiler(self.rule) if profile else None
         inputs = x if isinstance(x, tuple) else (x,)
-        found = self.propagate(inputs, target, layers=layers, probe=probe)
+        found = self.propagate(
+            inputs,
+            target,
+            layers=layers,
+            probe=profiler.enter if profiler else probe,
+            split=profiler.split if profiler else None,
+        )
         certificate = found.certify(measure_margin=diagnostics)
         return Attribution(
             map=found.walk.maps if isinstance(x, tuple) else found.walk.maps[0],
@@ -131,6 +146,7 @@ class BiasBackprop:
             certificate=certificate,
             layers=found.walk.layers,
             diagnostics=probe.means() if probe is not None else {},
+            profile=profiler.costs() if profiler is not None else (),
         )
 
     def propagate(
@@ -141,6 +157,7 @@ class BiasBackprop:
         *,
         layers: bool = False,
         probe: Probe | None = None,
+        split: SplitFunction | None = None,
     ) -> Propagation:
         """One recording with the walk over it, for methods that build on both.
 
@@ -150,12 +167,13 @@ class BiasBackprop:
             extra: Further positional arguments of the model.
             layers: Whether to keep the bias that arrives at each operation.
             probe: Called with every mixing operation.
+            split: In place of the rule's own.
         """
         options = replace(self.options, args=extra)
         recording = record(self.model, inputs, target, options)
         result = walk(
             recording,
-            self.rule.split,
+            split or self.rule.split,
             fold=self.fold,
             fallback=self.fallback,
             keep_layers=layers,

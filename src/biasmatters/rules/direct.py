@@ -72,12 +72,11 @@ def blocks(
     for row in range(0, batch, row_step):
         rows = slice(row, row + row_step)
         values = links.inputs[rows].unsqueeze(2)
-        real = links.real.unsqueeze(-3) if links.real.ndim else links.real
         for unit in range(0, units, unit_step):
             span = slice(unit, unit + unit_step)
             m = links.coefficients[rows if wide else slice(None), :, span]
             e = m * values
-            present = (m != 0) & (values != 0) & real
+            present = (m != 0) & (values != 0)
             if s_all is not None:
                 s = s_all[rows, :, span].unsqueeze(3)
                 e = e * s

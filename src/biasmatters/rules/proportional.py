@@ -35,10 +35,12 @@ class Proportional:
     ) -> tuple[Tensor, Tensor]:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
         sizes = mixing.power(1, x)
-        tiny = torch.finfo(x.dtype).tiny
+        limits = torch.finfo(x.dtype)
         size = x.abs()
         total = sizes.forward(size)
-        live = total > tiny
+        share = tau / total
+        # Contributions so small that their quotients leave the number format count as none.
+        live = (total > limits.tiny) & (share.abs() < limits.max * limits.eps)
         if scale is not None:
             live = live & (scale != 0)
-        return size * sizes.transpose((tau / total).where(live, 0)), live
+        return size * sizes.transpose(share.where(live, 0)), live

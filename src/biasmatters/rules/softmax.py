@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing, Stackable
+from biasmatters.rules import exponentials
 from biasmatters.rules.expanded import Scaled, choose, reach_of, split_expanded
 from biasmatters.rules.expansion import Expansion
-from biasmatters.rules.exponentials import split_exponentially
+from biasmatters.rules.journal import Choice, listening, note
 from biasmatters.rules.levels import levels
 from biasmatters.rules.rule import RuleError
 
@@ -95,7 +96,9 @@ def split_by_size(
             if found is not None:
                 beta, rest = beta + found[0], rest - part + found[1]
     if bool(rest.any()):
-        beta = beta + split_exponentially(sign, temperature, mixing, x, rest, scale)
+        if listening():
+            note(Choice("direct", _covered(rest, count)))
+        beta = beta + exponentials.split_by_size(sign, temperature, mixing, x, rest, scale)
     return beta, live
 
 
@@ -117,13 +120,21 @@ def _expand(
     shape[mixing.channel_axis] = -1
     inputs = x.abs() / channels.where(channels > 0, 1).reshape(shape)
     scaled = Scaled(sizes / expansion.reach, inputs, expansion)
-    return split_expanded(scaled, mixing, x, tau, count, tolerance)
+    beta, left = split_expanded(scaled, mixing, x, tau, count, tolerance)
+    if listening():
+        covered = _covered(tau - left, count)
+        note(Choice("expansion", covered, reach, expansion.rank, expansion.bound))
+    return beta, left
+
+
+def _covered(tau: Tensor, count: Tensor) -> int:
+    """How many contributions the units with bias have."""
+    return int(count.masked_fill(tau == 0, 0).sum(dtype=torch.float64))
 
 
 def _pays(expansion: Expansion, mixing: Stackable, x: Tensor, tau: Tensor) -> bool:
     """Whether the expansion is the cheaper form for a layer."""
-    each = mixing.weight.numel() // max(mixing.weight.shape[0], 1)
-    connections = tau.numel() * each
+    connections = mixing.multiplications(x, tau)
     terms = expansion.inputs.shape[1] * TERM
     prepared = (x.numel() + mixing.weight.numel()) * (terms + 2 * expansion.rank * TERM)
     return connections * 2 * expansion.rank * MULTIPLY + prepared < connections * DIRECT

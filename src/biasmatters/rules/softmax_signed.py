@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing
-from biasmatters.rules.direct import split_directly
+from biasmatters.rules.exponentials import split_by_value
 from biasmatters.rules.softmax import checked_temperature, live_units, masked_softmax
 
 
@@ -42,4 +42,4 @@ class SoftmaxSigned:
     ) -> tuple[Tensor, Tensor]:
         """Connection by connection."""
         _, live = live_units(mixing, x, scale)
-        return split_directly(self.alpha, mixing, x, tau.where(live, 0), scale), live
+        return split_by_value(self.temperature, mixing, x, tau.where(live, 0), scale), live

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Connections, Linear, raise_to
@@ -34,7 +33,6 @@ class BranchMap:
         wide = self.coefficients.to(x.dtype).expand(x.shape).reshape(1, 1, 1, -1, branches)
         return Connections(
             inputs=x.reshape(1, 1, -1, branches).transpose(-1, -2),
-            real=torch.ones((), dtype=torch.bool, device=x.device),
             coefficients=wide.transpose(-1, -2),
             units=lambda tau: tau.reshape(1, 1, 1, -1),
             scatter=lambda values: values.transpose(-1, -2).reshape(x.shape),

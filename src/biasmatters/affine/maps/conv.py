@@ -1,8 +1,9 @@
-"""Convolutions of one to three dimensions, as they are and transposed."""
+"""Convolutions of one to three dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,31 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biasmatters.affine.mixing import Connections, Linear, raise_to
+from biasmatters.affine.maps.windows import Windows
+from biasmatters.affine.mixing import Connections, Linear, Tile, raise_to, ranges
 
 
-def windows(
-    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> Tensor:
-    """Gather sliding windows: ``(B, C, *space)`` to ``(B, C, prod(kernel), places)``."""
-    space = len(kernel)
-    out = x
-    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
-        out = out.unfold(2 + axis, (k - 1) * d + 1, s)[..., ::d]
-    order = [0, 1, *range(2 + space, 2 + 2 * space), *range(2, 2 + space)]
-    batch, channels = x.shape[:2]
-    return out.permute(order).reshape(batch, channels, int(torch.tensor(kernel).prod()), -1)
-
-
-def _by_group(x: Tensor, groups: int) -> Tensor:
+def by_group(x: Tensor, groups: int) -> Tensor:
     """``(B, r, C, *space)`` to ``(B, r C, *space)`` with the channels of a group together."""
     if groups == 1:
         return x.flatten(1, 2)
     return x.reshape(*x.shape[:2], groups, -1, *x.shape[3:]).transpose(1, 2).flatten(1, 3)
 
 
-def _by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
-    """The way back of `_by_group`."""
+def by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
+    """The way back of `by_group`."""
     if groups == 1:
         return x.reshape(len(x), rank, -1, *x.shape[2:])
     return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
@@ -59,6 +48,10 @@ class ConvMap:
     channel_axis: ClassVar[int] = 1
     unit_axis: ClassVar[int] = 1
 
+    def multiplications(self, x: Tensor, tau: Tensor) -> int:
+        """Connections of the map."""
+        return tau.numel() * self.weight[:1].numel()
+
     def sizes(self, units: Tensor, channels: Tensor) -> Tensor:
         """``|weight|`` with output and input channels scaled."""
         grouped = self.weight.to(units.dtype).abs().reshape(self.groups, -1, *self.weight.shape[1:])
@@ -78,8 +71,8 @@ class ConvMap:
         shaped = tables.new_empty(1).expand(batch, rank * channels, *space)
         run = wide.as_is(shaped)
         return Linear(
-            lambda x: run.forward(_by_group(x, groups)),
-            lambda tau: _by_rank(run.transpose(tau), rank, groups),
+            lambda x: run.forward(by_group(x, groups)),
+            lambda tau: by_rank(run.transpose(tau), rank, groups),
         )
 
     def power(self, exponent: int, like: Tensor) -> Linear:
@@ -134,100 +127,45 @@ class ConvMap:
 
     def connections(self, x: Tensor) -> Connections:
         """All connections, for the direct form."""
-        kernel = tuple(self.weight.shape[2:])
-        pads = [n for pair in reversed(self.padding) for n in pair]
+        windows = Windows(tuple(self.weight.shape[2:]), self.stride, self.dilation)
         batch, groups = x.shape[0], self.groups
-
-        def gather(values: Tensor) -> Tensor:
-            patches = windows(F.pad(values, pads), kernel, self.stride, self.dilation)
-            return patches.reshape(values.shape[0], groups, -1, patches.shape[-1])
-
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            patches = gather(leaf)
-
-        def scatter(values: Tensor) -> Tensor:
-            return torch.autograd.grad(patches, leaf, values, retain_graph=True)[0]
-
         per_group = self.weight.shape[0] // groups
+        wide = self.lay_out(x)
         return Connections(
-            inputs=patches.detach(),
-            real=gather(torch.ones_like(x[:1])) != 0,
+            inputs=windows.gather(wide).reshape(batch, groups, -1, windows.places(wide.shape)),
             coefficients=self.weight.to(x.dtype).reshape(1, groups, per_group, -1, 1),
             units=lambda tau: tau.reshape(batch, groups, per_group, -1),
-            scatter=scatter,
+            scatter=lambda values: self.take_up(windows.scatter(values, wide.shape), x.shape),
         )
 
+    def lay_out(self, x: Tensor) -> Tensor:
+        """The input with its padding."""
+        return F.pad(x, self._pads()) if any(self._pads()) else x
 
-@dataclass(frozen=True)
-class TransposedConvMap:
-    """A transposed convolution without its bias.
+    def take_up(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What lies inside the padding."""
+        return F.pad(values, [-n for n in self._pads()]) if any(self._pads()) else values
 
-    Attributes:
-        weight: ``(in, out / groups, *kernel)``.
-        stride, padding, output_padding, dilation: One number for each spatial axis.
-        groups: Channel groups.
-    """
+    def tiles(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
+        """Samples, groups and bands of output rows."""
+        bare = replace(self, padding=((0, 0),) * len(self.padding))
+        kernel, per_group = self.weight.shape[2], self.weight.shape[0] // self.groups
+        inner, width = self.weight[0].numel(), math.prod(tau.shape[3:])
+        rows = max(1, min(tau.shape[2], limit // max(inner * width, 1)))
+        whole = rows == tau.shape[2]
+        groups = limit // max(inner * width * rows, 1) if whole else 1
+        groups = max(1, min(self.groups, groups))
+        samples = limit // max(inner * width * rows * groups, 1) if groups == self.groups else 1
+        reach = (kernel - 1) * self.dilation[0] + 1
+        for sample in ranges(len(x), max(samples, 1) if whole else 1):
+            for group in ranges(self.groups, groups):
+                ins = slice(*(n * self.weight.shape[1] for n in (group.start, group.stop)))
+                outs = slice(*(n * per_group for n in (group.start, group.stop)))
+                part = replace(bare, weight=self.weight[outs], groups=group.stop - group.start)
+                for band in ranges(tau.shape[2], rows):
+                    stop = (band.stop - 1) * self.stride[0] + reach
+                    above = slice(band.start * self.stride[0], stop)
+                    yield Tile(part, (sample, ins, above), (sample, outs, band))
 
-    weight: Tensor
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    output_padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-    def power(self, exponent: int, like: Tensor) -> Linear:
-        """The map with coefficients ``|m|^exponent``."""
-        weight = raise_to(self.weight.to(like.dtype), exponent)
-        space = len(self.stride)
-        spread = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[space - 1]
-        gather = (F.conv1d, F.conv2d, F.conv3d)[space - 1]
-
-        def forward(x: Tensor) -> Tensor:
-            return spread(
-                x,
-                weight,
-                None,
-                self.stride,
-                self.padding,
-                self.output_padding,
-                self.groups,
-                self.dilation,
-            )
-
-        def transpose(tau: Tensor) -> Tensor:
-            out = gather(tau, weight, None, self.stride, self.padding, self.dilation, self.groups)
-            # Output padding may hold a further window, that of no input.
-            for axis in range(2, like.ndim):
-                out = out.narrow(axis, 0, like.shape[axis])
-            return out
-
-        return Linear(forward, transpose)
-
-    def connections(self, x: Tensor) -> Connections:
-        """As a convolution over the input with zeros put between its entries."""
-        stuffed = self._stuff(x)
-        kernel = self.weight.shape[2:]
-        weight = self.weight.flip(list(range(2, self.weight.ndim)))
-        grouped = weight.reshape(self.groups, -1, *weight.shape[1:]).transpose(1, 2)
-        pads = tuple(
-            ((k - 1) * d - p, (k - 1) * d - p + extra)
-            for k, d, p, extra in zip(
-                kernel, self.dilation, self.padding, self.output_padding, strict=True
-            )
-        )
-        ones = (1,) * len(kernel)
-        direct = ConvMap(grouped.flatten(0, 1), ones, pads, self.dilation, self.groups)
-        inner = direct.connections(stuffed)
-        real = direct.connections(self._stuff(torch.ones_like(x[:1]))).inputs != 0
-        steps = self._steps()
-        return replace(inner, real=real, scatter=lambda values: inner.scatter(values)[steps])
-
-    def _stuff(self, x: Tensor) -> Tensor:
-        shape = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], self.stride, strict=True)]
-        stuffed = x.new_zeros(*x.shape[:2], *shape)
-        stuffed[self._steps()] = x
-        return stuffed
-
-    def _steps(self) -> tuple[slice, ...]:
-        return (slice(None), slice(None), *(slice(None, None, s) for s in self.stride))
+    def _pads(self) -> list[int]:
+        return [n for pair in reversed(self.padding) for n in pair]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Connections, Linear, raise_to
@@ -18,6 +17,10 @@ class DenseMap:
     weight: Tensor
     channel_axis: ClassVar[int] = -1
     unit_axis: ClassVar[int] = -1
+
+    def multiplications(self, x: Tensor, tau: Tensor) -> int:
+        """Connections of the map."""
+        return tau.numel() * self.weight.shape[1]
 
     def sizes(self, units: Tensor, channels: Tensor) -> Tensor:
         """``|weight|`` with rows and columns scaled."""
@@ -50,7 +53,6 @@ class DenseMap:
         units, inputs = self.weight.shape
         return Connections(
             inputs=x.reshape(-1, 1, inputs, 1),
-            real=torch.ones((), dtype=torch.bool, device=x.device),
             coefficients=self.weight.to(x.dtype).reshape(1, 1, units, inputs, 1),
             units=lambda tau: tau.reshape(-1, 1, units, 1),
             scatter=lambda patches: patches.reshape(x.shape),
@@ -83,7 +85,6 @@ class MatmulMap:
         matrix = self.matrix.to(x.dtype).expand(*lead, rows, inner)
         return Connections(
             inputs=wide.reshape(-1, 1, inner, columns),
-            real=torch.ones((), dtype=torch.bool, device=x.device),
             coefficients=matrix.reshape(-1, 1, rows, inner, 1),
             units=lambda tau: tau.reshape(-1, 1, rows, columns),
             scatter=lambda patches: patches.reshape(wide.shape).sum_to_size(x.shape),

@@ -63,7 +63,6 @@ class SeparableMap:
 
         return Connections(
             inputs=gathered,
-            real=(coefficients != 0)[None, None],
             coefficients=coefficients[None, None, None],
             units=lambda tau: tau.permute(order).reshape(batch, 1, 1, -1),
             scatter=scatter,

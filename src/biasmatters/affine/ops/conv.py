@@ -12,7 +12,8 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.form import Form, Split, mixing
-from biasmatters.affine.maps.conv import ConvMap, TransposedConvMap
+from biasmatters.affine.maps.conv import ConvMap
+from biasmatters.affine.maps.transposed_conv import TransposedConvMap
 from biasmatters.affine.ops.dense import require_constant
 from biasmatters.affine.registry import decomposes, handles
 

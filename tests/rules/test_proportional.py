@@ -1,0 +1,23 @@
+"""Proportional shares of contributions at the edge of the number format."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from biasmatters.affine.maps.dense import DenseMap
+from biasmatters.rules import make_rule
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-305, 1e-200, 1.0, 1e200])
+def test_tiny_contributions_never_give_nan(size: float) -> None:
+    weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]], dtype=torch.float64)
+    x = torch.full((1, 2), size, dtype=torch.float64)
+    tau = torch.tensor([[1e15, -4.0]], dtype=torch.float64)
+    beta, live = make_rule("proportional").split(DenseMap(weight), x, tau, None)
+    handed = tau.where(live, 0)
+    assert bool(beta.isfinite().all())
+    torch.testing.assert_close(beta.sum(1), handed.sum(1))
+    assert bool(live.all()) == (size > 1e-250)
+    if bool(live.all()):
+        torch.testing.assert_close(beta, handed @ torch.tensor([[0.25, 0.75], [0.5, 0.5]]).double())
