@@ -7,7 +7,7 @@ from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules import Rule
-from biasmatters.rules.direct import MAX_ELEMENTS, blocks
+from biasmatters.rules.direct import every_block
 
 
 class EntropyProbe:
@@ -25,8 +25,7 @@ class EntropyProbe:
     ) -> None:
         """Measure one mixing operation, connection by connection."""
         total, count = self._sums.get(label, (0.0, 0))
-        links = mixing.connections(x)
-        for block in blocks(links, tau, scale, MAX_ELEMENTS):
+        for block in every_block(mixing, x, tau, scale):
             alpha = self._rule.alpha(block.e, block.present, block.tau, 3)
             rows = torch.special.entr(alpha).sum(3)
             active = block.present.any(3) & (block.tau.squeeze(3) != 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Connections, Mixing
+from biasmatters.affine.mixing import Connections, Mixing, Tile, Tileable
 
 Alpha = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 MAX_ELEMENTS = 1 << 17
@@ -49,12 +49,42 @@ def split_directly(
         scale: As in `Rule.split`.
         max_elements: Connections held at a time (at least one unit's for each place).
     """
-    links = mixing.connections(x)
-    total = torch.zeros_like(links.inputs)
-    for block in blocks(links, tau, scale, max_elements):
-        weights = alpha(block.e, block.present, block.tau, 3)
-        total[block.rows] += (weights * block.tau).sum(2)
-    return links.scatter(total)
+    wide = mixing.lay_out(x) if isinstance(mixing, Tileable) else x
+    total = torch.zeros_like(wide)
+    for tile in tiles(mixing, x, tau, max_elements):
+        links = tile.mixing.connections(wide[tile.inputs])
+        part = torch.zeros_like(links.inputs)
+        for block in blocks(links, tau[tile.outputs], _part(scale, tau, tile), max_elements):
+            weights = alpha(block.e, block.present, block.tau, 3)
+            part[block.rows] += (weights * block.tau).sum(2)
+        total[tile.inputs] += links.scatter(part)
+    return mixing.take_up(total, x.shape) if isinstance(mixing, Tileable) else total
+
+
+def every_block(
+    mixing: Mixing,
+    x: Tensor,
+    tau: Tensor,
+    scale: Tensor | None,
+    max_elements: int = MAX_ELEMENTS,
+) -> Iterator[Block]:
+    """All connections of a map, tile by tile and block by block."""
+    wide = mixing.lay_out(x) if isinstance(mixing, Tileable) else x
+    for tile in tiles(mixing, x, tau, max_elements):
+        links = tile.mixing.connections(wide[tile.inputs])
+        yield from blocks(links, tau[tile.outputs], _part(scale, tau, tile), max_elements)
+
+
+def tiles(mixing: Mixing, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
+    """The tiles of a map, one if it has none of its own."""
+    if isinstance(mixing, Tileable):
+        yield from mixing.tiles(x, tau, limit)
+    else:
+        yield Tile(mixing, (slice(None),), (slice(None),))
+
+
+def _part(scale: Tensor | None, tau: Tensor, tile: Tile) -> Tensor | None:
+    return None if scale is None else scale.expand_as(tau)[tile.outputs]
 
 
 def blocks(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing, Tileable, ranges
+from biasmatters.rules.direct import tiles
 
 # Connections in a block for each thread, and gathered inputs at a time.
 BLOCK = 1 << 16
@@ -115,12 +116,10 @@ def _steepness(values: Tensor, tau: Tensor) -> Tensor | None:
 
 
 def _tiled(mixing: Mixing, x: Tensor, layer: _Layer) -> Tensor:
-    if not isinstance(mixing, Tileable):
-        return _split(mixing, layer)
     total = torch.zeros_like(layer.exponents)
-    for tile in mixing.tiles(x, layer.tau, GATHERED * torch.get_num_threads()):
+    for tile in tiles(mixing, x, layer.tau, GATHERED * torch.get_num_threads()):
         total[tile.inputs] += _split(tile.mixing, layer.part(tile.inputs, tile.outputs))
-    return mixing.take_up(total, x.shape)
+    return mixing.take_up(total, x.shape) if isinstance(mixing, Tileable) else total
 
 
 def _split(mixing: Mixing, layer: _Layer) -> Tensor:

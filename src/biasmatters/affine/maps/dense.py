@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Connections, Linear, raise_to
+from biasmatters.affine.mixing import Connections, Linear, raise_to, ranges
+
+# Weights beyond which a second copy of them costs more than working by rows.
+LARGE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,32 @@ class DenseMap:
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
-        if exponent == 0 and bool((self.weight != 0).all()):
-            units, inputs = self.weight.shape
-            return Linear(
-                lambda x: x.sum(-1, keepdim=True).expand(*x.shape[:-1], units),
-                lambda tau: tau.sum(-1, keepdim=True).expand(*tau.shape[:-1], inputs),
-            )
-        weight = raise_to(self.weight.to(like.dtype), exponent)
+        if exponent == 0:
+            return self._counting(like)
+        weight = self.weight.to(like.dtype)
+        if exponent == 1 and weight.numel() > LARGE:
+            return _by_rows(weight)
+        weight = raise_to(weight, exponent)
         return Linear(lambda x: x @ weight.T, lambda tau: tau @ weight)
+
+    def _counting(self, like: Tensor) -> Linear:
+        """Sums over everything, less the few connections whose weight is 0."""
+        units, inputs = self.weight.shape
+        holes = _holes(self.weight)
+        if holes is None:
+            weight = raise_to(self.weight.to(like.dtype), 0)
+            return Linear(lambda x: x @ weight.T, lambda tau: tau @ weight)
+        rows, columns = holes
+
+        def forward(x: Tensor) -> Tensor:
+            total = x.sum(-1, keepdim=True).expand(*x.shape[:-1], units)
+            return total.index_add(-1, rows, x[..., columns], alpha=-1) if len(rows) else total
+
+        def transpose(tau: Tensor) -> Tensor:
+            total = tau.sum(-1, keepdim=True).expand(*tau.shape[:-1], inputs)
+            return total.index_add(-1, columns, tau[..., rows], alpha=-1) if len(rows) else total
+
+        return Linear(forward, transpose)
 
     def connections(self, x: Tensor) -> Connections:
         """All connections, for the direct form."""
@@ -57,6 +80,45 @@ class DenseMap:
             units=lambda tau: tau.reshape(-1, 1, units, 1),
             scatter=lambda patches: patches.reshape(x.shape),
         )
+
+
+def _by_rows(weight: Tensor) -> Linear:
+    """``|weight|`` without holding it."""
+
+    def forward(x: Tensor) -> Tensor:
+        return torch.cat([x @ part.T for _, part in _sizes(weight)], -1)
+
+    def transpose(tau: Tensor) -> Tensor:
+        total = tau.new_zeros(*tau.shape[:-1], weight.shape[1])
+        for rows, part in _sizes(weight):
+            total += tau[..., rows] @ part
+        return total
+
+    return Linear(forward, transpose)
+
+
+def _sizes(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """``|weight|``, some rows at a time, in memory that is used again."""
+    step = max(1, LARGE // 16 // max(weight.shape[1], 1))
+    buffer = torch.empty_like(weight[:step])
+    for rows in ranges(len(weight), step):
+        yield rows, torch.abs(weight[rows], out=buffer[: rows.stop - rows.start])
+
+
+def _holes(weight: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Rows and columns of the zeros; None where they are more than a thousandth."""
+    found = [weight.new_empty(0, 2, dtype=torch.long)]
+    most = weight.numel() // 1000
+    for rows, part in _sizes(weight):
+        if part.numel() and bool(part.amin() == 0):
+            places = (part == 0).nonzero()
+            places[:, 0] += rows.start
+            found.append(places)
+            most -= len(places)
+            if most < 0:
+                return None
+    rows_found, columns = torch.cat(found).unbind(1)
+    return rows_found, columns
 
 
 @dataclass(frozen=True)
