@@ -11,11 +11,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.fork import single_threaded
+from benchmarks.host import facts
+from benchmarks.results import Results, Row
 from benchmarks.zoo.catalogue import catalogue, pick
-from benchmarks.zoo.facts import facts
-from benchmarks.zoo.plan import Plan, single_threaded
-from benchmarks.zoo.results import Results, Row, succeeded
+from benchmarks.zoo.plan import Plan
+from benchmarks.zoo.results import COLUMNS, succeeded
 from benchmarks.zoo.table import render
+
+PACKAGES = ("torch", "torchvision", "timm", "captum", "zennit", "biasmatters")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,10 +28,10 @@ def main(arguments: Sequence[str]) -> int:
     # Asked to stop, it ends its children too; what is measured stays in the results file.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     threads = single_threaded()
-    results = Results(options.out / "zoo.csv")
+    results = Results(options.out / "zoo.csv", COLUMNS)
     names = pick(_names(options.models), options.only)
     if options.again:
-        results.forget({r["model"] for r in results.read() if not succeeded(r)} & set(names))
+        results.forget(lambda row: row["model"] in names and not succeeded(row))
     plan = Plan(
         peers=options.peers,
         max_connections=options.max_connections,
@@ -38,7 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     done = {row["model"] for row in results.read()}
     _measure(plan, [name for name in names if name not in done], results)
     rows = results.read()
-    (options.out / "zoo.md").write_text(render(rows, facts(arguments, threads)))
+    origin = facts("benchmarks.zoo", arguments, threads, PACKAGES)
+    (options.out / "zoo.md").write_text(render(rows, origin))
     failed = [row["model"] for row in rows if not succeeded(row)]
     console = Console()
     console.print(f"{len(rows) - len(failed)} of {len(rows)} models pass: {options.out}/zoo.md")

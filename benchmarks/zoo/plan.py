@@ -6,10 +6,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
-
-from benchmarks.zoo.fork import Figures, guarded
-from benchmarks.zoo.ours import RULES, affine_figures, rule_figures
+from benchmarks.fork import guarded
+from benchmarks.zoo.ours import RULES, Figures, affine_figures, rule_figures
 from benchmarks.zoo.peers import PEERS, peer_figures
 from benchmarks.zoo.subject import Subject, make_subject
 
@@ -36,7 +34,7 @@ class Plan:
         """Everything about one model, by column."""
         total = self.timeout * (2 + len(RULES)) + self.peer_timeout * len(PEERS)
         outcome = guarded(lambda: self._parts(name), total, 1)
-        return {"model": name, **outcome.figures, "failure": outcome.failure}
+        return {"model": name, **(outcome.value or {}), "failure": outcome.failure}
 
     def _parts(self, name: str) -> Figures:
         """In the model's own process: it makes the model once and forks for each part."""
@@ -49,7 +47,7 @@ class Plan:
         }
         for part, seconds, work in self._work(subject):
             outcome = guarded(work, seconds, self.threads, leads=False)
-            found |= {f"{part}_{key}": value for key, value in outcome.figures.items()}
+            found |= {f"{part}_{key}": value for key, value in (outcome.value or {}).items()}
             if outcome.failure:
                 found[f"{part}_failure"] = outcome.failure
         return found
@@ -62,10 +60,3 @@ class Plan:
             yield rule, self.timeout, lambda rule=rule: rule_figures(subject, rule)  # type: ignore[misc]
         for peer in PEERS if self.peers else ():
             yield peer, self.peer_timeout, lambda peer=peer: peer_figures(subject, peer)  # type: ignore[misc]
-
-
-def single_threaded() -> int:
-    """Keep this process fit for forking; returns the number of threads its children may have."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    return threads

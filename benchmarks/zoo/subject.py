@@ -10,8 +10,8 @@ import torch
 import torchvision  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
-from benchmarks.zoo.calibrate import calibrate
-from benchmarks.zoo.connections import count_connections
+from benchmarks.calibrate import calibrate, tame
+from benchmarks.load import count_load
 
 SIZES = (32, 48, 64, 75, 96, 112, 128, 160, 192, 224, 240, 256, 288, 299, 331, 384)
 HUGE = 200_000_000
@@ -54,8 +54,9 @@ def make_subject(name: str, seed: int = 0) -> Subject:
         size = smallest_input(model)
         calibrate(model, torch.randn(_samples(size, parameters), 3, size, size).double())
         x = torch.randn(batch, 3, size, size, dtype=torch.float64)
+        tame(model, x)
         target = model(x).argmax(1)
-        return Subject(name, model, x, target, parameters, count_connections(model, x))
+        return Subject(name, model, x, target, parameters, count_load(model, x).connections)
 
 
 def smallest_input(model: nn.Module) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from benchmarks.results import Row
 from benchmarks.zoo.ours import RULES
 from benchmarks.zoo.peers import PEERS
-from benchmarks.zoo.results import Row, succeeded
+from benchmarks.zoo.results import succeeded
 
 _HEAD = (
     "model", "input", "parameters (M)", "connections (M)", "verdict", "first-order operations",
@@ -17,13 +18,14 @@ _HEAD = (
 
 _LEGEND = """\
 Random weights, biases, gains, raw parameters and batch-norm statistics, calibrated so that
-activations stay of the order of one; float64; the smallest input that the model takes; the
-predicted class is explained. *residual* is |ledger - (f - J·x)|, *tolerance* the bound
-1e-9 (1 + |b| + Σ|shares|), times are in forward passes (medians, same process). *BBp* gives
+activations stay of the order of one, and with smaller gains where |b| still exceeded 1000 (1 + |f|)
+(such networks are chaotic, and f is below the round-off of b); float64; the smallest input that the
+model takes; the predicted class is explained. *residual* is |ledger - (f - J·x)|, *tolerance* the
+bound 1e-9 (1 + |b| + Σ|shares|), times are in forward passes (medians, same process). *BBp* gives
 |Σ map - b| and its time; **bold** marks what is above the bound. `softmax_neg_abs` is left out (-)
 above the limit of connections. A peer is *complete* up to a relative error of 1e-6 in the sum that
-its method promises (f for LRP, EpsilonPlus and FullGrad; f(x) - f(0) for DeepLift), else
-*silently incomplete* with that error, or it *raises*."""
+its method promises (f for LRP, EpsilonPlus and FullGrad; f(x) - f(0) for DeepLift), else *silently
+incomplete* with that error, or it *raises*."""
 
 
 def render(rows: Sequence[Row], facts: Sequence[tuple[str, str]]) -> str:

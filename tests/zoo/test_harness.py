@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.fork import guarded
+from benchmarks.results import Results
 from benchmarks.zoo.catalogue import TIMM, catalogue, pick
-from benchmarks.zoo.fork import guarded
 from benchmarks.zoo.peers import PEERS, peer_figures
-from benchmarks.zoo.results import COLUMNS, Results, succeeded
+from benchmarks.zoo.results import COLUMNS, succeeded
 from benchmarks.zoo.subject import Subject
 from benchmarks.zoo.table import render
 
@@ -63,7 +64,7 @@ def test_a_child_may_raise_hang_or_crash() -> None:
     def crash() -> dict[str, str]:
         os._exit(3)
 
-    assert guarded(lambda: {"a": "b"}, 30, 1).figures == {"a": "b"}
+    assert guarded(lambda: {"a": "b"}, 30, 1).value == {"a": "b"}
     assert guarded(fail, 30, 1).failure == "ValueError: no such thing"
     assert guarded(hang, 0.3, 1).failure == "timed out: 0 s"
     assert guarded(crash, 30, 1).failure == "crashed: exit code 3"
@@ -74,7 +75,7 @@ def test_results_are_kept_and_rendered(tmp_path: Path) -> None:
     good = {"model": "timm/good", "parameters": "10", "connections": "20", **passed}
     good |= {"affine_verdict": "exact", "affine_residual": "1e-15", "fullgrad_outcome": "complete"}
     bad = {"model": "torchvision/bad", "failure": "timed out: 9 s"}
-    results = Results(tmp_path / "zoo.csv")
+    results = Results(tmp_path / "zoo.csv", COLUMNS)
     results.append(good)
     results.append(bad)
     rows = results.read()
@@ -85,6 +86,6 @@ def test_results_are_kept_and_rendered(tmp_path: Path) -> None:
     assert "**timed out: 9 s**" in text
     widths = {line.count(" | ") for line in text.splitlines() if line.startswith("| timm")}
     assert widths == {text.split("\n| model |")[1].splitlines()[0].count(" | ") + 1}
-    results.forget({"torchvision/bad"})
+    results.forget(lambda row: row["model"] == "torchvision/bad")
     assert [row["model"] for row in results.read()] == ["timm/good"]
     assert set(PEERS) == {"captum_lrp", "captum_deeplift", "zennit_epsilonplus", "fullgrad"}

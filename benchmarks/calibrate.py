@@ -10,6 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 SHIFT = 0.1
+# How often larger than the output the bias may be, and how fast gains shrink until it is not.
+CONTRAST, SHRINK, ROUNDS = 1000.0, 0.9, 40
 
 
 def calibrate(model: nn.Module, x: Tensor) -> None:
@@ -39,6 +41,40 @@ def calibrate(model: nn.Module, x: Tensor) -> None:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             _disturb(norm)
+
+
+def tame(model: nn.Module, x: Tensor) -> None:
+    """Make the gains of all norms smaller until ``|f - J x|`` is at most 1000 ``(1 + |f|)``.
+
+    Deep networks with random gains can be chaotic: gradients grow layer by layer, the local bias
+    reaches 1e15 beside an output of 1e4, and sums are then exact to round-off of the former only.
+
+    Args:
+        model: In evaluation mode.
+        x: ``(N, 3, size, size)``.
+    """
+    gains = [
+        parameter
+        for module in model.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if name == "weight" and parameter.ndim == 1 and not isinstance(module, nn.PReLU)
+    ]
+    for _ in range(ROUNDS):
+        if _contrast(model, x) <= CONTRAST:
+            return
+        with torch.no_grad():
+            for gain in gains:
+                gain.mul_(SHRINK)
+
+
+def _contrast(model: nn.Module, x: Tensor) -> float:
+    """The largest ``|f - J x| / (1 + |f|)`` of the predicted classes."""
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_()
+        f = model(leaf).amax(1)
+        (grad,) = torch.autograd.grad(f.sum(), leaf)
+    bias = f.detach() - (grad * x).flatten(1).sum(1)
+    return float((bias.abs() / (1 + f.detach().abs())).max())
 
 
 def _randomise(module: nn.Module) -> None:

@@ -9,28 +9,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Generic, TypeVar
 
 import torch
 
-Figures = dict[str, str]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Generic[Value]):
     """What a child sent, or how it failed.
 
     Attributes:
-        figures: Empty if it failed.
+        value: None if it failed.
         failure: ``Type: message`` of an exception, a time-out or a crash; empty if it did not.
     """
 
-    figures: Figures
+    value: Value | None
     failure: str = ""
 
 
 def guarded(
-    work: Callable[[], Figures], seconds: float, threads: int, *, leads: bool = True
-) -> Outcome:
+    work: Callable[[], Value], seconds: float, threads: int, *, leads: bool = True
+) -> Outcome[Value]:
     """Run some work in a fork of this process, so that models need not be made again.
 
     Threads are started in children only: a fork does not inherit them.
@@ -47,33 +48,51 @@ def guarded(
     child.start()
     sender.close()
     try:
-        outcome = _receive(receiver, seconds)
+        outcome: Outcome[Value] | None = _receive(receiver, seconds)
     finally:
         receiver.close()
         _end(child.pid)
         child.join()
-    return outcome or Outcome({}, f"crashed: exit code {child.exitcode}")
+    return outcome or Outcome(None, f"crashed: exit code {child.exitcode}")
 
 
-def _receive(receiver: Connection, seconds: float) -> Outcome | None:
+def single_threaded() -> int:
+    """Keep this process fit for forking; returns the number of threads its children may have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return threads
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"
+
+
+def late(seconds: float) -> str:
+    """What is said of work that was ended."""
+    return f"timed out: {seconds:.0f} s"
+
+
+def _receive(receiver: Connection, seconds: float) -> Outcome[Value] | None:
     """What the child sends in time; None if it ended without a word."""
     try:
         if not receiver.poll(seconds):
-            return Outcome({}, f"timed out: {seconds:.0f} s")
+            return Outcome(None, late(seconds))
         return receiver.recv()  # type: ignore[no-any-return]
     except EOFError:
         return None
 
 
-def _child(work: Callable[[], Figures], sender: Connection, threads: int, leads: bool) -> None:
+def _child(work: Callable[[], Value], sender: Connection, threads: int, leads: bool) -> None:
     if leads:
         os.setsid()
     torch.set_num_threads(threads)
+    outcome: Outcome[Value]
     try:
         outcome = Outcome(work())
     except Exception as error:  # every failure is an outcome
-        lines = str(error).strip().splitlines() or [""]
-        outcome = Outcome({}, f"{type(error).__name__}: {lines[0][:300]}")
+        outcome = Outcome(None, describe(error))
     sender.send(outcome)
     sender.close()
 

@@ -1,0 +1,1 @@
+"""BBp's time and memory beside its peers': ``python -m benchmarks.speed``."""

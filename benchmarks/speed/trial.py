@@ -1,0 +1,73 @@
+"""A method's first call, on its own: time, memory, and the forms that a rule took."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import biasmatters as bm
+from benchmarks.speed.device import device_of, settle
+from benchmarks.speed.floor import Demand, demand
+from benchmarks.speed.memory import peak_bytes
+from benchmarks.speed.methods import METHODS, UNIT, Method
+from benchmarks.speed.subject import Subject
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one call showed.
+
+    Attributes:
+        seconds: Of the call, warm only as far as a gradient of one sample warms up.
+        memory: Peak bytes above what was held before; None where they cannot be had.
+        demand: What the rule had to do, for BBp's rules.
+    """
+
+    seconds: float
+    memory: int | None
+    demand: Demand | None
+
+
+def try_out(subject: Subject, method: Method, budget: float, *, memory: bool) -> Trial:
+    """Call a method once, and BBp's rules once more for their profile.
+
+    Args:
+        subject: In a fork of its own, or on a GPU, where the model is copied first: a method that
+            raises may leave it in pieces.
+        method: What to call.
+        budget: Seconds above which no profile is asked for.
+        memory: Whether to measure memory.
+    """
+    device = device_of(subject.x)
+    if device == "cuda":
+        subject = replace(subject, model=deepcopy(subject.model))
+    METHODS[UNIT].prepare(subject.first())()
+    work = method.prepare(subject)
+    seconds: list[float] = []
+
+    def call() -> None:
+        settle(device)
+        begin = perf_counter()
+        work()
+        settle(device)
+        seconds.append(perf_counter() - begin)
+
+    peak = None
+    if memory:
+        peak = peak_bytes(call, device)
+    else:
+        call()
+    if method is METHODS[UNIT]:
+        # What others are predicted from should be warm.
+        call()
+    short = seconds[0] <= budget
+    return Trial(min(seconds), peak, _demand(subject, method) if short else None)
+
+
+def _demand(subject: Subject, method: Method) -> Demand | None:
+    if method.rule is None:
+        return None
+    bbp = bm.BiasBackprop(subject.model, method.rule)
+    profile = bbp.explain(subject.x, subject.target, profile=True).profile
+    return demand(method.rule.name, profile, subject.connections)
