@@ -76,12 +76,18 @@ class Ledger:
         )
 
 
+def _largest(values: Tensor) -> float:
+    """The largest of some numbers, NaN of none."""
+    return float(values.max()) if values.numel() else float("nan")
+
+
 @dataclass(frozen=True)
 class Certificate:
     """How exact a local affine form, and a map made from it, is.
 
     Attributes:
-        verdict: ``exact`` where every operation is piecewise linear, else ``first-order``.
+        verdict: ``exact`` where every operation is piecewise linear, else ``first-order``. It
+            says what kind of operations were met; that the form is right is said by `passed`.
         first_order_ops: The operations that are only linearised, as ``name (op)``.
         residual: ``(N,)`` |ledger total - (f - w.x)|, two sums that share no term.
         tolerance: ``(N,)`` the residual that round-off explains, in the same units.
@@ -100,6 +106,14 @@ class Certificate:
     margin: Tensor
     fallback_mass: Tensor
     injected_mass: Tensor
+
+    def __str__(self) -> str:
+        names = f" ({', '.join(self.first_order_ops)})" if self.first_order_ops else ""
+        return (
+            f"{self.verdict}{names}, {'passed' if self.passed else 'FAILED'}: "
+            f"largest residual {_largest(self.residual):.1e}, "
+            f"smallest margin {-_largest(-self.margin):.1e}"
+        )
 
     @property
     def passed(self) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import SampleAxisError
+from biasmatters.affine.mixed_axes import PRODUCTS, meet, mixed_axes, product_axis
 
 _REDUCES = {
     "mean",
@@ -43,11 +44,18 @@ def follow(call: Call, moves: bool) -> int:
     """
     if call.samples <= 1:
         return 0
+    if call.axes[0] in mixed_axes(call) or not meet(call):
+        raise SampleAxisError(
+            f"'{call.op}' in '{call.name or 'the model'}' mixes the {call.samples} samples of the "
+            f"batch ({', '.join(str(tuple(x.shape)) for x in call.inputs)}, samples along axis "
+            f"{', '.join(map(str, call.axes))}), so its output is no function of one sample; "
+            "explain one sample at a time with internal_batch_size=1, or check its dim=."
+        )
     found = _by_labels(call) if moves else _by_shape(call)
     out = call.output
     if found is None or found >= out.ndim or out.shape[found] % call.samples:
         raise SampleAxisError(
-            f"'{call.op}' in '{call.name}' turns {tuple(call.inputs[0].shape)} into "
+            f"'{call.op}' in '{call.name or 'the model'}' turns {tuple(call.inputs[0].shape)} into "
             f"{tuple(out.shape)}, and the {call.samples} samples cannot be told apart afterwards; "
             "explain one sample at a time with internal_batch_size=1."
         )
@@ -95,6 +103,8 @@ def _by_labels(call: Call) -> int | None:
 
 def _by_shape(call: Call) -> int | None:
     x, axis, out = call.inputs[0], call.axes[0], call.output
+    if call.op in PRODUCTS:
+        return product_axis(call)
     if call.op in _JOINS:
         dim = call.arg(1, "dim", 0) % x.ndim
         return None if dim == axis else axis

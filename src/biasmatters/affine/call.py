@@ -32,6 +32,11 @@ def tensors_in(tree: Any) -> list[Tensor]:
     return found
 
 
+def finite(values: Tensor) -> Tensor:
+    """Infinities as 0: an input of -inf, a masked logit, has the slope 0 and no linear part."""
+    return values.masked_fill(values.isinf(), 0)
+
+
 @dataclass(frozen=True)
 class Call:
     """What ran: the function, its arguments, and one of its outputs.
@@ -104,7 +109,7 @@ class Call:
             dual = torch.zeros_like(out).requires_grad_()
             pulled = torch.autograd.grad(out, leaves, dual, create_graph=True, allow_unused=True)
             terms = [
-                (p * leaf.detach().masked_fill(leaf.detach().isinf(), 0)).sum()
+                (p * finite(leaf.detach())).sum()
                 for p, leaf in zip(pulled, leaves, strict=True)
                 if p is not None
             ]

@@ -8,11 +8,12 @@ from biasmatters.types import BiasmattersError
 class UnsupportedOperationError(BiasmattersError):
     """An operation on the path from input to output has no local affine form here."""
 
-    def __init__(self, name: str, op: str, reason: str) -> None:
+    def __init__(self, name: str, op: str, reason: str, advice: str = "") -> None:
+        advice = advice or (
+            "Replace the operation, or teach it with biasmatters.register_op(function, handler)."
+        )
         super().__init__(
-            f"'{op}' in '{name or 'the model'}' has no local affine form: {reason}. "
-            "Replace the operation, or teach it with "
-            "biasmatters.register_op(function, handler)."
+            f"'{op}' in '{name or 'the model'}' has no local affine form: {reason}. {advice}"
         )
         self.name = name
         self.op = op

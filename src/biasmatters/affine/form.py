@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from biasmatters.affine.call import Call
+from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.mixing import Mixing
 
@@ -19,10 +19,18 @@ Kind = Literal["mixing", "elementwise", "routing", "smooth"]
 class Split(Protocol):
     """What the walk lends a form: a rule to split with, and a place for orphaned bias."""
 
-    def mix(self, mixing: Mixing, x: Tensor, tau: Tensor, axis: int | None = None) -> Tensor:
+    def mix(
+        self,
+        mixing: Mixing,
+        x: Tensor,
+        tau: Tensor,
+        axis: int | None = None,
+        home: int | None = None,
+    ) -> Tensor:
         """Split tau (like the map's output) over the map's inputs by the rule.
 
-        ``axis`` is where tau's samples lie, if not where the recorded output's do.
+        ``axis`` is where tau's samples lie, if not where the recorded output's do, and ``home``
+        where those of x lie, if not where tau's do.
         """
         ...
 
@@ -105,7 +113,7 @@ def smooth(call: Call, *, slope: Callable[[], Tensor] | None = None, exact: bool
 
     def intercept() -> Tensor:
         if slope is not None:
-            return call.output.detach() - slope() * call.inputs[0].detach()
+            return call.output.detach() - slope() * finite(call.inputs[0].detach())
         return call.output.detach() - call.jvp()
 
     return Form("smooth", pull, intercept, slope, exact)
@@ -154,6 +162,6 @@ def mixing(
     """One tracked input, mixed by known coefficients: the rule decides."""
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
-        return (split.mix(maker(), call.inputs[0].detach(), tau),)
+        return (split.mix(maker(), call.inputs[0].detach(), tau, home=call.axes[0]),)
 
     return Form("mixing", pull, intercept, foldable=True)

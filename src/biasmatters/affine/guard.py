@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from biasmatters.affine.errors import InputError, TrainingModeError
+from biasmatters.affine.state import ModelState
 
 _BATCH_DEPENDENT = (
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
+    nn.modules.batchnorm._BatchNorm,  # noqa: SLF001 - the base that users derive from, too
     nn.Dropout,
     nn.Dropout1d,
     nn.Dropout2d,
@@ -25,7 +23,21 @@ _BATCH_DEPENDENT = (
     nn.RReLU,
 )
 
-_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_COUNTING = (nn.modules.batchnorm._NormBase,)  # noqa: SLF001
+
+# Where the functional forms have their flag for training, and what it is if not given.
+_TRAINING: dict[str, tuple[int, bool]] = {
+    "batch_norm": (5, False),
+    "instance_norm": (5, True),
+    "rrelu": (3, False),
+    "alpha_dropout": (2, False),
+    "feature_alpha_dropout": (2, False),
+    "dropout": (2, True),
+    "dropout1d": (2, True),
+    "dropout2d": (2, True),
+    "dropout3d": (2, True),
+    "feature_dropout": (2, True),
+}
 
 
 def refuse_training(op: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -34,18 +46,38 @@ def refuse_training(op: str, name: str, args: tuple[Any, ...], kwargs: dict[str,
     Raises:
         TrainingModeError: Naming the operation and its module.
     """
-    places = {"batch_norm": 5, "dropout": 2, "dropout1d": 2, "dropout2d": 2, "dropout3d": 2,
-              "alpha_dropout": 2, "feature_alpha_dropout": 2, "rrelu": 3}  # fmt: skip
-    if op not in places:
+    if op not in _TRAINING:
         return
-    place, default = places[op], op in ("dropout", "dropout1d", "dropout2d", "dropout3d")
-    training = args[place] if len(args) > place else kwargs.get("training", default)
+    place, default = _TRAINING[op]
+    flag = "use_input_stats" if op == "instance_norm" else "training"
+    training = args[place] if len(args) > place else kwargs.get(flag, kwargs.get("train", default))
     rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
-    if training and not ("dropout" in op and rate == 0):
+    # By the input's own statistics an instance norm is a fixed function; it must not keep them.
+    statistics = args[1] if len(args) > 1 else kwargs.get("running_mean")
+    harmless = ("dropout" in op and rate == 0) or (op == "instance_norm" and statistics is None)
+    if training and not harmless:
         raise TrainingModeError(
             f"'{op}' in '{name}' runs in training mode, where its output is random or depends on "
             "the batch; call model.eval(), pass eval_mode=True, or give it training=self.training."
         )
+
+
+def refuse_counting(module: nn.Module, name: str) -> None:
+    """Refuse a norm in training mode before it counts a batch, wherever the model got it from.
+
+    Raises:
+        TrainingModeError: Naming the module.
+    """
+    if module.training and isinstance(module, _COUNTING) and module.track_running_stats:
+        raise TrainingModeError(_in_training(name, module))
+
+
+def _in_training(name: str, module: nn.Module) -> str:
+    return (
+        f"'{name}' ({type(module).__name__}) is in training mode, so the output is no fixed "
+        "function of one sample; call model.eval() or pass eval_mode=True (which puts in "
+        "evaluation what the model itself contains)."
+    )
 
 
 def check_inputs(inputs: tuple[Tensor, ...]) -> None:
@@ -54,6 +86,8 @@ def check_inputs(inputs: tuple[Tensor, ...]) -> None:
     Raises:
         InputError: Naming the input, its dtype or the first bad sample.
     """
+    if not inputs:
+        raise InputError("There is no input; give a tensor (N, *features) or a tuple of them.")
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor):
             raise InputError(f"Input {i} is a {type(x).__name__}; give a tensor (N, *features).")
@@ -87,33 +121,39 @@ def check_finite(values: Tensor, what: str) -> None:
 
 
 @contextmanager
-def evaluation(model: object, eval_mode: bool) -> Iterator[None]:
-    """Refuse a model in training mode, or put it in evaluation for a while.
+def evaluation(model: object, eval_mode: bool) -> Iterator[ModelState]:
+    """Refuse a model in training mode, or put it in evaluation; its buffers stay as they were.
 
     Args:
         model: Any callable; only modules have a mode.
         eval_mode: Whether to evaluate under ``eval()`` and restore each module's own mode.
 
+    Yields:
+        The buffers of the model, put back at the end.
+
     Raises:
         TrainingModeError: Naming the first module whose output is random or depends on the batch.
     """
-    if not isinstance(model, nn.Module):
-        yield
-        return
-    training = [m for m in model.modules() if m.training]
-    if training and not eval_mode:
-        for name, module in model.named_modules():
-            tracks = isinstance(module, _INSTANCE_NORMS) and module.track_running_stats
-            if module.training and (tracks or isinstance(module, _BATCH_DEPENDENT)):
-                raise TrainingModeError(
-                    f"'{name}' ({type(module).__name__}) is in training mode, so the output is no "
-                    "fixed function of one sample; call model.eval() or pass eval_mode=True."
-                )
+    state = ModelState()
+    parts = list(model.modules()) if isinstance(model, nn.Module) else []
+    training = [m for m in parts if m.training]
+    if isinstance(model, nn.Module) and training and not eval_mode:
+        _refuse_training_modules(model)
     try:
         if eval_mode:
             for module in training:
                 module.training = False
-        yield
+        if isinstance(model, nn.Module):
+            state.watch(model)
+        yield state
     finally:
+        state.restore()
         for module in training:
             module.training = True
+
+
+def _refuse_training_modules(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        refuse_counting(module, name)
+        if module.training and isinstance(module, _BATCH_DEPENDENT):
+            raise TrainingModeError(_in_training(name, module))

@@ -19,7 +19,7 @@ def local_affine(
     x: Tensor | tuple[Tensor, ...],
     target: Target = None,
     *,
-    additional_forward_args: tuple[Any, ...] = (),
+    additional_forward_args: Any = (),
     output: OutputSelector = None,
     eval_mode: bool = False,
     freeze_attention: bool = False,
@@ -36,10 +36,12 @@ def local_affine(
         x: ``(N, *features)``, or a tuple for several inputs.
         target: Class of each sample (int, list, tuple, array or tensor), None for the predicted
             class, or a callable that maps the output to ``(N,)``.
-        additional_forward_args: Passed on to the model after x.
+        additional_forward_args: Passed on to the model after x: a tuple, or a single argument.
         output: Which part of a structured output: an index, key, attribute or callable.
         eval_mode: Whether to evaluate a model in training mode under ``eval()``.
-        freeze_attention: Whether attention weights count as constants.
+        freeze_attention: Whether attention weights count as constants, in
+            ``F.scaled_dot_product_attention`` and ``nn.MultiheadAttention``; attention that a
+            model writes out itself, ``softmax(q @ k.mT) @ v``, is not recognised as such.
 
     Returns:
         A `LocalAffine`; its figures are in units of the explained output.
@@ -56,7 +58,12 @@ def local_affine(
         ('exact', True)
     """
     inputs = x if isinstance(x, tuple) else (x,)
-    options = Options(additional_forward_args, output, eval_mode, freeze_attention)
+    extra = (
+        additional_forward_args
+        if isinstance(additional_forward_args, tuple)
+        else (additional_forward_args,)
+    )
+    options = Options(extra, output, eval_mode, freeze_attention)
     recording = record(model, inputs, target, options)
     ledger = recording.ledger()
     bias = recording.output - linear_part(recording)

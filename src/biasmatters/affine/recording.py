@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +11,23 @@ from torch import Tensor
 
 import biasmatters.affine.ops  # noqa: F401 - registers the handlers
 from biasmatters.affine.axis import per_sample
+from biasmatters.affine.boundary import Boundary
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
-from biasmatters.affine.ops.attention import freeze_weights
+from biasmatters.affine.node import Node
+from biasmatters.affine.ops.attention import frozen_attention
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
-from biasmatters.affine.tape import Boundary, Node, Tape
-from biasmatters.affine.target import OutputSelector, explained, pick_output, resolve_target
+from biasmatters.affine.tape import Tape
+from biasmatters.affine.target import (
+    OutputSelector,
+    checked_value,
+    explained,
+    pick_output,
+    resolve_target,
+)
 from biasmatters.types import Ledger, LedgerRow, Target
 
 __all__ = ["Options", "Recording", "Step", "record"]
@@ -111,15 +118,6 @@ class Recording:
         return total
 
 
-@contextmanager
-def _frozen_attention(flag: bool) -> Iterator[None]:
-    token = freeze_weights.set(flag)
-    try:
-        yield
-    finally:
-        freeze_weights.reset(token)
-
-
 def record(
     model: Callable[..., Any], inputs: tuple[Tensor, ...], target: Target, options: Options
 ) -> Recording:
@@ -136,16 +134,19 @@ def record(
         InputError, TrainingModeError, UnsupportedOperationError: With what to do next.
     """
     check_inputs(inputs)
-    with torch.inference_mode(False), torch.enable_grad(), evaluation(model, options.eval_mode):
+    calm = evaluation(model, options.eval_mode)
+    with torch.inference_mode(False), torch.enable_grad(), calm as state:
         leaves = tuple(
             (x.clone() if x.is_inference() else x).detach().requires_grad_() for x in inputs
         )
-        scope = Scope(model)
+        scope = Scope(model, state)
         tape = Tape(leaves, scope)
         try:
-            with _frozen_attention(options.freeze_attention), scope.open(), tape:
+            with frozen_attention(options.freeze_attention), scope.open(), tape:
                 result = model(*leaves, *options.args)
             value, chosen = _explain(tape, pick_output(result, options.output), target, leaves)
+            tape.constants.keep(state.changed())
+            tape.constants.refuse_lost()
             steps, weights = _differentiate(tape.nodes, value, leaves)
             frozen, boundaries = tuple(tape.frozen), tuple(tape.boundaries)
         finally:
@@ -169,11 +170,13 @@ def _explain(
     check_finite(output.detach(), "The model's output")
     if callable(target):
         with tape:
-            value = target(output)
+            made = target(output)
+        value = checked_value(made, samples)
         value = tape.current(value)
-        if value.shape != (samples,):
+        if not tape.knows(value):
             raise InputError(
-                f"The callable target returned shape {tuple(value.shape)}, not ({samples},)."
+                "What the callable target returned does not depend on the model's output by "
+                "differentiable operations; return a part of it, e.g. lambda out: out[:, 3]."
             )
         return value, None
     chosen = resolve_target(output, target, samples)
@@ -191,7 +194,7 @@ def _differentiate(
         form = handler(node.call)
         made.append((node, form, _finite(form.intercept())))
     biased = [node.call.output for node, _, intercept in made if intercept is not None]
-    grads = torch.autograd.grad(value.sum(), [*leaves, *biased], allow_unused=True)
+    grads = _gradients(value, [*leaves, *biased])
     by_output = {id(t): g for t, g in zip(biased, grads[len(leaves) :], strict=True)}
     labels = _labels(nodes)
     needed = _needed(nodes, value)
@@ -205,6 +208,21 @@ def _differentiate(
         for x, g in zip(leaves, grads[: len(leaves)], strict=True)
     )
     return steps, weights
+
+
+def _gradients(value: Tensor, by: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """Autograd's gradients; what autograd itself refuses is no fault of an operation's form."""
+    try:
+        return torch.autograd.grad(value.sum(), by, allow_unused=True)
+    except RuntimeError as error:
+        in_place = "inplace operation" in str(error)
+        raise UnsupportedOperationError(
+            "",
+            "the backward pass",
+            f"autograd refuses it ({str(error).splitlines()[0]})",
+            "The model must be one that plain PyTorch can differentiate."
+            + (" Give .clone() of a constant that is changed later." if in_place else ""),
+        ) from error
 
 
 def _needed(nodes: list[Node], value: Tensor) -> set[int]:

@@ -1,17 +1,14 @@
 """The tape: a record of every torch function between an input and an output.
 
 The forward pass runs eagerly under a `torch.overrides.TorchFunctionMode`, at the level of
-`torch.nn.functional`. Parameters are swapped for detached views, so a tensor requires grad exactly
-if autograd says that it depends on the input, and in-place functions run out of place, so every
-recorded value stays as it was. Nothing is left on the model.
+`torch.nn.functional`. A call that gets a tensor which depends on the input is recorded; it sees
+everything else as a constant, so its output requires grad exactly if autograd says that it depends
+on the input, and in-place functions run out of place, so every recorded value stays as it was. All
+other calls run as they are: what a model computes of its parameters alone is its own.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,63 +16,27 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from biasmatters.affine.axis import follow
+from biasmatters.affine.boundary import Boundary, of_comparison, unmeasured
 from biasmatters.affine.call import Call, Function, map_tensors, tensors_in
+from biasmatters.affine.checkpoint import without_recomputation
+from biasmatters.affine.constants import Constants, storage, written_by
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import refuse_training
+from biasmatters.affine.node import Node
 from biasmatters.affine.registry import (
     canonical,
     find_decomposition,
     find_handler,
+    inplace_position,
     is_in_place,
     out_of_place,
 )
 from biasmatters.affine.scope import Scope
 from biasmatters.affine.views import Views, written
+from biasmatters.affine.vocabulary import COMPARES, COUNTS, LEAVES_TORCH, MOVES, RANDOM, SHAPED
 
-_RANDOM = {
-    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli",
-    "multinomial", "normal", "uniform", "exponential", "poisson", "cauchy", "log_normal",
-    "geometric", "random", "native_dropout",
-}  # fmt: skip
-_STEPS = {"heaviside", "histc", "bincount", "one_hot", "isclose", "signbit"}
-# Their results have the shape and type of a tensor, and nothing of its values.
-_SHAPED = {"ones_like", "zeros_like", "empty_like", "full_like", "new_zeros", "new_ones",
-           "new_full", "new_empty"}  # fmt: skip
-_COMPARES = {"__gt__", "__lt__", "__ge__", "__le__", "__eq__", "__ne__", "gt", "lt", "ge", "le",
-             "eq", "ne", "greater", "less", "greater_equal", "less_equal"}  # fmt: skip
-_DETACHES = {"item", "tolist", "numpy", "__float__", "__int__", "__array__"}
-
-
-@dataclass(frozen=True)
-class Node:
-    """One recorded operation: its call and where its samples lie."""
-
-    call: Call
-    axis: int
-
-
-@lru_cache(maxsize=512)
-def _inplace_position(function: Function) -> int | None:
-    """Place of an ``inplace`` flag among a function's parameters, or None."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except (ValueError, TypeError):
-        return None
-    return names.index("inplace") if "inplace" in names else None
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """A choice made from the input's values, such as a comparison.
-
-    Attributes:
-        gap: How far each unit is from the other choice, NaN where that is not measured.
-        axis: Where the samples of ``gap`` lie.
-    """
-
-    gap: Callable[[], Tensor]
-    axis: int
+_BY_ITS_OWN_WAY = "Write the operation with torch functions, which the tape sees."
 
 
 def _maker(tensor: Tensor) -> str:
@@ -97,10 +58,12 @@ class Tape(TorchFunctionMode):
         self.nodes: list[Node] = []
         self.frozen: list[str] = []
         self.boundaries: list[Boundary] = []
+        self.constants = Constants(self.nodes)
         self._scope = scope
         self._samples = inputs[0].shape[0] if inputs[0].ndim else 1
         self._axis = {id(x): 0 for x in inputs}
         self._known: dict[int, Tensor] = {id(x): x for x in inputs}
+        self._apart: dict[int, Tensor] = {}
         self._plain: dict[int, tuple[Tensor, Tensor]] = {}
         self._made_by: dict[int, str] = {id(x): "" for x in inputs}
         self._views = Views(self._replay)
@@ -110,18 +73,17 @@ class Tape(TorchFunctionMode):
     def __torch_function__(
         self, func: Function, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        variable: Any = args[0] if args else (kwargs or {}).get("input", (kwargs or {}).get("self"))
-        args, kwargs = map_tensors(self._current, args), map_tensors(self._current, kwargs or {})
+        kwargs = kwargs or {}
+        variable: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
+        args, kwargs = map_tensors(self._value, args), map_tensors(self._value, kwargs)
         inputs = self._tracked((args, kwargs))
         op = canonical(func)
-        if op in _RANDOM:
-            raise UnsupportedOperationError(
-                self._scope.current, op, "it draws random numbers in the forward pass"
-            )
+        self._refuse_by_name(op)
         if not inputs:
-            out = func(*args, **kwargs)
-            self._views.note(func, args, kwargs, variable, out)
-            return out
+            return self._run_beside(func, args, kwargs, variable)
+        args, kwargs = map_tensors(self._constant, args), map_tensors(self._constant, kwargs)
+        if op == "set_data":
+            self._refuse_hidden_write(op, [args[0]])
         write = written(op, func, args, kwargs)
         if write is not None:
             self._views.replace(variable, self._replay(*write))
@@ -146,25 +108,41 @@ class Tape(TorchFunctionMode):
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether a tensor depends on the input by recorded operations."""
-        return id(self._current(tensor)) in self._known
+        return id(self.current(tensor)) in self._known
 
     def current(self, tensor: Tensor) -> Tensor:
         """The present value of a tensor that may have been changed in place."""
-        return self._current(tensor)
+        return self._constant(self._value(tensor))
 
     def release(self) -> None:
         """Forget everything that was recorded."""
         self._inputs = ()
         self.nodes.clear()
-        for table in (self._known, self._plain, self._axis, self._made_by):
+        for table in (self._known, self._apart, self._plain, self._axis, self._made_by):
             table.clear()
         self._views.clear()
+        self.constants.clear()
+
+    def _run_beside(
+        self, function: Function, args: Any, kwargs: dict[str, Any], variable: Any
+    ) -> Any:
+        """Run what has no part in the dependence on the input, as it is."""
+        written_to = written_by(function, args, kwargs)
+        if written_to:
+            self._refuse_hidden_write(canonical(function), written_to)
+            self.constants.keep(written_to)
+        out = function(*args, **kwargs)
+        for tensor in tensors_in(out):
+            if tensor.grad_fn is not None:
+                self._apart[id(tensor)] = tensor
+        self._views.note(function, args, kwargs, variable, out)
+        return out
 
     def _apply(
         self, function: Function, op: str, args: Any, kwargs: Any, inputs: tuple[Tensor, ...]
     ) -> Any:
         refuse_training(op, self._scope.current, args, kwargs)
-        with torch.enable_grad():
+        with torch.enable_grad(), without_recomputation():
             out = function(*args, **kwargs)
         self._record(function, op, args, kwargs, inputs, out)
         return out
@@ -172,7 +150,7 @@ class Tape(TorchFunctionMode):
     def _replay(self, function: Function, *args: Any) -> Any:
         """Run and record one of our own functions."""
         op = getattr(function, "__name__", "")
-        args = map_tensors(self._current, args)
+        args = map_tensors(self.current, args)
         inputs = self._tracked(args)
         if not inputs:
             return function(*args)
@@ -181,25 +159,33 @@ class Tape(TorchFunctionMode):
                 return function(*args)
         return self._apply(function, op, args, {}, inputs)
 
-    def _current(self, tensor: Tensor) -> Tensor:
+    def _value(self, tensor: Tensor) -> Tensor:
+        """What a tensor holds now; refused if it depends on the input in a way not recorded."""
         tensor = self._views.current(tensor)
-        if id(tensor) in self._known or not self._needs_swap(tensor):
+        if id(tensor) in self._known or id(tensor) in self._apart:
             return tensor
-        if tensor.grad_fn is not None and self._reaches_input(tensor):
-            raise UnsupportedOperationError(
-                self._scope.current,
-                type(tensor.grad_fn).__name__.removesuffix("Backward"),
-                "its result depends on the input by a way that is no torch function "
-                "(a custom autograd.Function or a scripted module)",
-            )
+        if tensor.is_inference():
+            return self._constant(tensor)
+        if tensor.grad_fn is not None:
+            if self._reaches_input(tensor):
+                raise UnsupportedOperationError(
+                    self._scope.current,
+                    type(tensor.grad_fn).__name__.removesuffix("Backward"),
+                    "its result depends on the input by a way that is no torch function "
+                    "(a custom autograd.Function or a scripted module)",
+                    _BY_ITS_OWN_WAY,
+                )
+            self._apart[id(tensor)] = tensor
+        return tensor
+
+    def _constant(self, tensor: Tensor) -> Tensor:
+        """A tensor as a recorded call sees it: parameters and what is made of them do not move."""
+        if id(tensor) in self._known or not (tensor.requires_grad or tensor.is_inference()):
+            return tensor
         if id(tensor) not in self._plain:
             plain = tensor.detach()
             self._plain[id(tensor)] = (tensor, plain.clone() if plain.is_inference() else plain)
         return self._plain[id(tensor)][1]
-
-    @staticmethod
-    def _needs_swap(tensor: Tensor) -> bool:
-        return tensor.requires_grad or tensor.is_inference()
 
     def _reaches_input(self, tensor: Tensor) -> bool:
         leaves = (getattr(function, "variable", None) for function in functions_behind(tensor))
@@ -211,13 +197,57 @@ class Tape(TorchFunctionMode):
             recorded, now = self._made_by.get(key), _maker(tensor)
             if recorded != now:
                 self._made_by[key] = now
-                self.frozen.append(f"{now} (a custom autograd.Function, its backward on trust)")
+                self._note_own_backward(now)
         return tuple(found.values())
+
+    def _note_own_backward(self, function: str) -> None:
+        """Name an autograd function that took the place of a recorded one."""
+        if function.startswith("CheckpointFunction"):
+            raise UnsupportedOperationError(
+                self._scope.current,
+                "checkpoint",
+                "with use_reentrant=True it hides its operations",
+                "Give torch.utils.checkpoint.checkpoint use_reentrant=False.",
+            )
+        # The backward hooks of a module stand in the graph as an identity of torch's own.
+        if function != "BackwardHookFunctionBackward":
+            self.frozen.append(f"{function} (a custom autograd.Function, its backward on trust)")
+
+    def _refuse_by_name(self, op: str) -> None:
+        if op in RANDOM:
+            raise UnsupportedOperationError(
+                self._scope.current,
+                op,
+                "it draws random numbers in the forward pass",
+                "If that is for training only (dropout, stochastic depth), call model.eval() or "
+                "pass eval_mode=True; else draw the numbers once, before, and pass them on.",
+            )
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - no public one
+            raise UnsupportedOperationError(
+                self._scope.current,
+                op,
+                "it runs inside a transform of torch.func (vmap, grad, jvp, ...)",
+                "Write the transform out: vmap as a batched operation, a derivative by hand.",
+            )
 
     def _refuse_out(self, op: str, kwargs: dict[str, Any]) -> None:
         if kwargs.get("out") is not None:
             raise UnsupportedOperationError(
-                self._scope.current, op, "it writes into 'out='; return the result instead"
+                self._scope.current,
+                op,
+                "it writes into 'out='",
+                "Return the result instead.",
+            )
+
+    def _refuse_hidden_write(self, op: str, tensors: list[Tensor]) -> None:
+        """Refuse ``h.data.mul_(2)``: it changes a recorded value past the record."""
+        places = {storage(tensor) for tensor in tensors} - {None}
+        if any(storage(tensor) in places for tensor in self._known.values()):
+            raise UnsupportedOperationError(
+                self._scope.current,
+                op,
+                "it changes a tensor that depends on the input, by way of .data or .detach()",
+                "Change a copy, made by .detach().clone(), or compute a new tensor.",
             )
 
     def _plain_call(
@@ -234,7 +264,7 @@ class Tape(TorchFunctionMode):
             return twin, args, kwargs, True
         if kwargs.get("inplace"):
             return func, args, {**kwargs, "inplace": False}, True
-        position = _inplace_position(func)
+        position = inplace_position(func)
         if position is not None and len(args) > position and args[position]:
             return func, (*args[:position], False, *args[position + 1 :]), kwargs, True
         return func, args, kwargs, False
@@ -244,7 +274,7 @@ class Tape(TorchFunctionMode):
     ) -> None:
         outputs = tensors_in(out)
         if not any(t.requires_grad for t in outputs):
-            self._note_cut(op, outputs)
+            self._note_cut(op, args, kwargs, outputs)
             self._note_choice(op, args, inputs, outputs)
             return
         name = self._scope.current
@@ -257,16 +287,17 @@ class Tape(TorchFunctionMode):
             call = Call(func, op, name, args, kwargs, inputs, output, index, self._samples, axes)
             axis = follow(call, moves=op in MOVES)
             self.nodes.append(Node(call, axis))
+            self.constants.note(self.nodes[-1])
             self._known[id(output)] = output
             self._axis[id(output)] = axis
             self._made_by[id(output)] = _maker(output)
 
-    def _note_cut(self, op: str, outputs: list[Tensor]) -> None:
+    def _note_cut(self, op: str, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         name = self._scope.current
-        if op in _SHAPED:
+        if op in SHAPED and not self._tracked((args[1:], kwargs)):
             return
-        cuts = any(out.is_floating_point() for out in outputs) and op not in _STEPS
-        if cuts or (op in _DETACHES and not outputs):
+        cuts = any(out.is_floating_point() for out in outputs) and op not in COUNTS
+        if cuts or (op in LEAVES_TORCH and not outputs):
             self.frozen.append(f"{name} ({op})" if name else op)
         if outputs and not op.startswith(("get_", "__")):
             self.last_cut = (op, name)
@@ -275,28 +306,10 @@ class Tape(TorchFunctionMode):
         self, op: str, args: Any, inputs: tuple[Tensor, ...], outputs: list[Tensor]
     ) -> None:
         """A mask or an index found from the input's values: its boundary counts for the margin."""
-        if op in _SHAPED or op.startswith("get_") or not outputs:
+        if op in SHAPED or op.startswith("get_") or not outputs:
             return
         axis = self._axis[id(inputs[0])]
-        if op in _COMPARES and len(args) == 2:
-            # Distances shrink on both sides of a comparison of two tensors that move.
-            share = 1.0 / sum(1 for a in args if any(a is x for x in inputs))
-            a, b = (x.detach() if isinstance(x, Tensor) else x for x in args)
-            if outputs[0].shape == inputs[0].shape:
-                self.boundaries.append(Boundary(lambda: (a - b).abs() * share, axis))
-                return
-        if not any(out.is_floating_point() for out in outputs):
-            like = inputs[0]
-            nan = torch.full_like(like, torch.nan, requires_grad=False)
-            self.boundaries.append(Boundary(lambda: nan, axis))
-
-
-MOVES = {
-    "flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "permute", "transpose",
-    "swapaxes", "swapdims", "movedim", "moveaxis", "t", "get_T", "get_mT", "squeeze", "unsqueeze",
-    "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave", "flip", "fliplr",
-    "flipud", "roll", "rot90", "split", "chunk", "tensor_split", "unbind", "split_with_sizes",
-    "narrow", "select", "getitem", "index_select", "diagonal", "ravel", "stack", "atleast_1d",
-    "atleast_2d", "atleast_3d", "hsplit", "vsplit", "dsplit", "masked_select", "as_strided",
-    "write_at_index", "write_into_view",
-}  # fmt: skip
+        if op in COMPARES and len(args) == 2 and outputs[0].shape == inputs[0].shape:
+            self.boundaries.append(of_comparison(args, inputs, axis))
+        elif op in COUNTS or not any(out.is_floating_point() for out in outputs):
+            self.boundaries.append(unmeasured(inputs[0], axis))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.errors import InputError
+from biasmatters.affine.guard import check_finite
 from biasmatters.types import Target
 
 OutputSelector = Any
@@ -24,14 +25,55 @@ def pick_output(result: Any, output: OutputSelector) -> Tensor:
     if callable(output):
         result = output(result)
     elif output is not None:
-        is_name = isinstance(output, str) and not isinstance(result, Mapping)
-        result = getattr(result, output) if is_name else result[output]
+        result = _part(result, output)
     if not isinstance(result, Tensor):
         raise InputError(
             f"The model returned a {type(result).__name__}, not a tensor; name the part to explain "
             "with output=<index, key, attribute or callable>."
         )
     return result
+
+
+def _part(result: Any, output: Any) -> Any:
+    """A part by index, key or attribute."""
+    is_name = isinstance(output, str) and not isinstance(result, Mapping)
+    try:
+        return getattr(result, output) if is_name else result[output]
+    except (LookupError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"The model's output has no part {output!r}: it is a {type(result).__name__} with "
+            f"{_parts(result)}."
+        ) from error
+
+
+def _parts(result: Any) -> str:
+    """What a structured output has."""
+    if isinstance(result, Mapping):
+        return f"the keys {list(result)}"
+    names = [name for name in getattr(result, "__dict__", {}) if not name.startswith("_")]
+    names = list(getattr(result, "_fields", names))
+    if isinstance(result, (tuple, list)):
+        return f"{len(result)} parts" + (f" named {names}" if names else "")
+    return f"the attributes {names}"
+
+
+def checked_value(value: Any, samples: int) -> Tensor:
+    """What a callable target made of the output.
+
+    Raises:
+        InputError: If it is no finite tensor with one number for each sample.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"The callable target returned a {type(value).__name__}; return a tensor "
+            f"({samples},) made of the model's output, e.g. lambda out: out[:, 3]."
+        )
+    if value.shape != (samples,):
+        raise InputError(
+            f"The callable target returned shape {tuple(value.shape)}, not ({samples},)."
+        )
+    check_finite(value.detach(), "What the callable target returned")
+    return value
 
 
 def resolve_target(output: Tensor, target: Target, samples: int) -> Tensor | None:
@@ -62,7 +104,18 @@ def resolve_target(output: Tensor, target: Target, samples: int) -> Tensor | Non
         )
     if target is None:
         return output.detach().argmax(1)
-    return _checked(torch.as_tensor(target, device=output.device), output, samples)
+    return _checked(_classes(target, output), output, samples)
+
+
+def _classes(target: Any, output: Tensor) -> Tensor:
+    try:
+        made = torch.as_tensor(target, device=output.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"A target is a class index, one for each sample, or a callable, not {target!r}."
+        ) from error
+    # An empty list holds no number that could say it is an integer.
+    return made.long() if made.numel() == 0 else made
 
 
 def _checked(target: Tensor, output: Tensor, samples: int) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from biasmatters.affine.call import Function, map_tensors
+from biasmatters.affine.ownership import is_torchs, plain_name
 
 Locate = Callable[[Tensor], Tensor]
 
@@ -43,7 +44,7 @@ def written(op: str, function: Function, args: Any, kwargs: Any) -> tuple[Any, .
     """
     if function is Tensor.__setitem__:
         return write_at_index, args[0], args[2], args[1]
-    if getattr(function, "__name__", "") not in ("copy_", "fill_", "zero_"):
+    if not is_torchs(function) or plain_name(function) not in ("copy_", "fill_", "zero_"):
         return None
     value = 0 if op == "zero" else args[1] if len(args) > 1 else next(iter(kwargs.values()))
     return write_at_index, args[0], value, ...

@@ -19,8 +19,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from biasmatters.affine.axis import labels, per_sample
-from biasmatters.affine.call import Call
+from biasmatters.affine.axis import labels, per_sample, row_sums
+from biasmatters.affine.call import Call, finite
+from biasmatters.affine.errors import InputError
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.recording import Recording, Step
 
@@ -63,17 +64,30 @@ class Walk:
         """Prepare for one step's pull."""
         self._scale, self._axis, self._label = scale, step.node.axis, step.label
 
-    def mix(self, mixing: Mixing, x: Tensor, tau: Tensor, axis: int | None = None) -> Tensor:
+    def mix(
+        self,
+        mixing: Mixing,
+        x: Tensor,
+        tau: Tensor,
+        axis: int | None = None,
+        home: int | None = None,
+    ) -> Tensor:
         """Split by the rule; units without any contribution go by the fallback."""
         axis = self._axis if axis is None else axis
-        scale = None if self._scale is None else self._scale.reshape(tau.shape)
+        home = axis if home is None else home
+        if not bool(x.sum().isfinite()):
+            x = finite(x)
+        # Under autocast a layer's output, and so its bias, has another dtype than its input.
+        dtype = torch.promote_types(x.dtype, tau.dtype)
+        x, tau = x.to(dtype), tau.to(dtype)
+        scale = None if self._scale is None else self._scale.reshape(tau.shape).to(dtype)
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
         beta, live = self.split(mixing, x, tau, scale)
         stranded = tau.masked_fill(live, 0)
         if not bool(stranded.any()):
             return beta
-        return beta + self._fall_back(mixing, x, stranded, axis)
+        return beta + self._fall_back(mixing, x, stranded, axis, home)
 
     def spread(self, call: Call, orphan: Tensor) -> tuple[Tensor, ...]:
         """Share the bias of units that have no input evenly over all inputs of the sample."""
@@ -88,7 +102,9 @@ class Walk:
             for x, axis in zip(call.inputs, call.axes, strict=True)
         )
 
-    def _fall_back(self, mixing: Mixing, x: Tensor, stranded: Tensor, axis: int) -> Tensor:
+    def _fall_back(
+        self, mixing: Mixing, x: Tensor, stranded: Tensor, axis: int, home: int
+    ) -> Tensor:
         self.fallback_mass += per_sample(stranded.abs(), axis, self.samples)
         if self.fallback == "drop":
             self.dropped += per_sample(stranded, axis, self.samples)
@@ -100,7 +116,6 @@ class Walk:
         lost = stranded.masked_fill(reached, 0)
         if bool(lost.any()):
             amount = per_sample(lost, axis, self.samples) * self.samples / x.numel()
-            home = axis if x.ndim > axis and x.shape[axis] % self.samples == 0 else 0
             beta = beta + self._broadcast(amount, x, home)
         return beta
 
@@ -155,11 +170,23 @@ def walk(
                 layers[step.label] = tau
             state.enter(step, scales[i]() if i in scales else None)
             for x, beta in zip(step.node.call.inputs, step.form.pull(tau, state), strict=True):
-                old = betas.get(id(x))
-                beta = beta.to(x.dtype)
+                old, beta = betas.get(id(x)), beta.to(x.dtype)
                 betas[id(x)] = beta if old is None else old + beta
         maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in recording.inputs)
+        _refuse_nan(maps)
     return WalkResult(maps, state.fallback_mass, state.dropped, layers)
+
+
+def _refuse_nan(maps: tuple[Tensor, ...]) -> None:
+    """A map that is not finite is never returned."""
+    for values in maps:
+        rows = ~row_sums(values).isfinite()
+        if bool(rows.any()):
+            raise InputError(
+                f"The bias map is not finite at sample index {int(rows.nonzero()[0])}: the model "
+                "computes with infinities (or with numbers close to them) that no rule can share "
+                "out. Use torch.finfo(dtype).min for a mask's -inf, and float32 or float64."
+            )
 
 
 def _total(beta: Tensor | None, step: Step) -> Tensor | None:

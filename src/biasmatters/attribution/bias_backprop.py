@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.errors import InputError
+from biasmatters.affine.guard import check_inputs
 from biasmatters.affine.recording import Options, record
 from biasmatters.affine.target import OutputSelector
 from biasmatters.affine.walk import Fallback, Probe, SplitFunction, walk
@@ -37,7 +38,9 @@ class BiasBackprop:
             its inputs, in proportion to ``weight``, or ``drop``.
         output: Which part of a structured output to explain.
         eval_mode: Whether to evaluate a model in training mode under ``eval()``.
-        freeze_attention: Whether attention weights count as constants.
+        freeze_attention: Whether attention weights count as constants, in
+            ``F.scaled_dot_product_attention`` and ``nn.MultiheadAttention`` (not in attention
+            that a model writes out itself).
 
     Example:
         >>> import torch, biasmatters as bm
@@ -89,7 +92,8 @@ class BiasBackprop:
         """
         several = isinstance(inputs, tuple)
         xs = inputs if isinstance(inputs, tuple) else (inputs,)
-        size = internal_batch_size or max(xs[0].shape[0], 1)
+        check_inputs(xs)
+        size = _chunk(internal_batch_size, xs[0].shape[0])
         maps: list[tuple[Tensor, ...]] = []
         deltas: list[Tensor] = []
         for start in range(0, max(xs[0].shape[0], 1), size):
@@ -182,6 +186,17 @@ class BiasBackprop:
         return Propagation(recording, result)
 
 
+def _chunk(size: int | None, samples: int) -> int:
+    """How many samples are explained at a time."""
+    if size is None:
+        return max(samples, 1)
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(
+            f"internal_batch_size={size!r}: give a whole number of samples, at least 1, or None."
+        )
+    return size
+
+
 def _rows_of(extra: Any, rows: slice, samples: int) -> tuple[Any, ...]:
     """Further arguments for a chunk: tensors with one row for each sample are cut as well."""
     several = extra if isinstance(extra, tuple) else (extra,)
@@ -197,5 +212,8 @@ def _rows(target: Target, rows: slice, samples: int) -> Target:
     """The part of a target that belongs to a chunk of samples."""
     if target is None or isinstance(target, int) or callable(target):
         return target
-    whole = torch.as_tensor(target)
+    try:
+        whole = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        return target  # the recording refuses it in words
     return whole[rows] if whole.shape == (samples,) else target

@@ -135,7 +135,7 @@ class MatmulMap:
         matrix = raise_to(self.matrix.to(like.dtype), exponent)
         return Linear(
             lambda x: matrix @ x,
-            lambda tau: (matrix.transpose(-1, -2) @ tau).sum_to_size(like.shape),
+            lambda tau: (matrix.mT @ tau).sum_to_size(like.shape),
         )
 
     def connections(self, x: Tensor) -> Connections:
@@ -145,9 +145,39 @@ class MatmulMap:
         columns = x.shape[-1]
         wide = x.expand(*lead, inner, columns)
         matrix = self.matrix.to(x.dtype).expand(*lead, rows, inner)
+        count = lead.numel()
         return Connections(
-            inputs=wide.reshape(-1, 1, inner, columns),
-            coefficients=matrix.reshape(-1, 1, rows, inner, 1),
-            units=lambda tau: tau.reshape(-1, 1, rows, columns),
+            inputs=wide.reshape(count, 1, inner, columns),
+            coefficients=matrix.reshape(count, 1, rows, inner, 1),
+            units=lambda tau: tau.reshape(count, 1, rows, columns),
             scatter=lambda patches: patches.reshape(wide.shape).sum_to_size(x.shape),
+        )
+
+
+@dataclass(frozen=True)
+class RightMatmulMap:
+    """``out = x @ matrix`` over the last two axes, leading axes broadcast.
+
+    ``x`` is ``(..., R, Q)``, ``matrix`` is ``(..., Q, P)`` and the output ``(..., R, P)``: a
+    `MatmulMap` of the transposed tensors, for which neither bias nor slopes are transposed.
+    """
+
+    matrix: Tensor
+
+    def power(self, exponent: int, like: Tensor) -> Linear:
+        """The map with coefficients ``|m|^exponent``."""
+        matrix = raise_to(self.matrix.to(like.dtype), exponent)
+        return Linear(
+            lambda x: x @ matrix,
+            lambda tau: (tau @ matrix.mT).sum_to_size(like.shape),
+        )
+
+    def connections(self, x: Tensor) -> Connections:
+        """All connections, for the direct form."""
+        turned = MatmulMap(self.matrix.mT).connections(x.mT)
+        return Connections(
+            inputs=turned.inputs,
+            coefficients=turned.coefficients,
+            units=lambda tau: turned.units(tau.mT),
+            scatter=lambda patches: turned.scatter(patches).mT,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -49,22 +50,23 @@ class SeparableMap:
         axes = sorted(self.matrices)
         others = [a for a in range(x.ndim) if a not in self.matrices]
         order = [*others, *axes]
-        batch = int(torch.tensor([x.shape[a] for a in others]).prod()) if others else 1
+        sizes = [x.shape[a] for a in axes]
+        batch = prod(x.shape[a] for a in others)
         picks, weights = zip(*(_rows(self.matrices[a].to(x.dtype)) for a in axes), strict=True)
-        coefficients, index = _outer(picks, weights, [x.shape[a] for a in axes])
-        flat = x.permute(order).reshape(batch, -1)
+        coefficients, index = _outer(picks, weights, sizes)
+        flat = x.permute(order).reshape(batch, prod(sizes))
         gathered = flat[:, index].unsqueeze(1)
 
         def scatter(values: Tensor) -> Tensor:
             out = torch.zeros_like(flat)
-            out.index_add_(1, index.reshape(-1), values.reshape(batch, -1))
+            out.index_add_(1, index.reshape(-1), values.reshape(batch, index.numel()))
             shape = [x.shape[a] for a in order]
             return out.reshape(shape).permute([order.index(a) for a in range(x.ndim)])
 
         return Connections(
             inputs=gathered,
             coefficients=coefficients[None, None, None],
-            units=lambda tau: tau.permute(order).reshape(batch, 1, 1, -1),
+            units=lambda tau: tau.permute(order).reshape(batch, 1, 1, index.shape[1]),
             scatter=scatter,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from biasmatters.affine.call import Call
+from biasmatters.affine.call import Call, finite
 from biasmatters.affine.form import Form, elementwise, smooth
 from biasmatters.affine.registry import handles
 
@@ -26,10 +26,13 @@ def piecewise(call: Call, knots: Sequence[float | Tensor]) -> Form:
     z = call.inputs[0].detach()
 
     def intercept() -> Tensor:
-        return call.output.detach() - derivative(call) * z
+        return call.output.detach() - derivative(call) * finite(z)
 
     def gap() -> Tensor:
-        return torch.stack([(z - knot).abs() for knot in knots]).amin(0)
+        smallest = (z - knots[0]).abs()
+        for knot in knots[1:]:
+            smallest = torch.minimum(smallest, (z - knot).abs())
+        return smallest
 
     return elementwise(call, lambda: derivative(call), intercept, gap=gap)
 
@@ -101,6 +104,11 @@ def hardswish(call: Call) -> Form:
     return Form("elementwise", form.pull, form.intercept, form.slope, not curved, form.gap)
 
 
+def to_integers(values: Tensor) -> Tensor:
+    """Distance to the nearest whole number, where floor and its kin jump."""
+    return (values - values.round()).abs()
+
+
 @handles("sign", "sgn", "floor", "ceil", "round", "trunc", "fix", "heaviside")
 def step(call: Call) -> Form:
     """Piecewise constant: the whole value is intercept."""
@@ -108,8 +116,11 @@ def step(call: Call) -> Form:
     to_zero = call.op in ("sign", "sgn", "heaviside")
     half = 0.5 if call.op == "round" else 0.0
 
+    decimals = call.arg(1, "decimals", 0) if call.op == "round" else 0
+    grid = 10.0 ** (decimals or 0)
+
     def gap() -> Tensor:
-        return z.abs() if to_zero else (z + half - (z + half).round()).abs()
+        return z.abs() if to_zero else to_integers(z * grid + half) / grid
 
     zero = torch.zeros_like(call.output)
     return elementwise(call, lambda: zero, lambda: call.output.detach(), gap=gap)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biasmatters.affine.call import Call
+from biasmatters.affine.call import Call, finite
 from biasmatters.affine.form import (
     Form,
     Kind,
@@ -18,6 +18,7 @@ from biasmatters.affine.form import (
     smooth,
 )
 from biasmatters.affine.maps.branches import BranchMap
+from biasmatters.affine.ops.activation import to_integers
 from biasmatters.affine.ops.reduce import extreme
 from biasmatters.affine.registry import decomposes, handles
 
@@ -55,7 +56,7 @@ def branches(
     def intercept() -> Tensor:
         linear = sum(
             (
-                constant(c, call.output) * v.detach()
+                constant(c, call.output) * finite(v.detach())
                 for c, v in zip(coefficients, values, strict=True)
             ),
             torch.zeros((), dtype=call.output.dtype, device=call.output.device),
@@ -115,8 +116,7 @@ def divide(call: Call) -> Form:
     if call.op == "rdiv":
         a, b = b, a
     if call.kwargs.get("rounding_mode") is not None:
-        zero = torch.zeros_like(call.output)
-        return elementwise(call, lambda: zero, lambda: call.output.detach())
+        return _rounded_ratio(call, a, b)
     if not call.tracked(b):
         return elementwise(call, lambda: 1 / constant(b, call.output))
     ratio = call.output.detach()
@@ -125,6 +125,19 @@ def divide(call: Call) -> Form:
     if not call.tracked(a):
         return smooth(call, slope=lambda: -ratio / b.detach())
     return branches(call, [a, b], [1 / b.detach(), -ratio / b.detach()], product=True)
+
+
+def _rounded_ratio(call: Call, a: Any, b: Any) -> Form:
+    """A ratio rounded towards a side: constant between the whole numbers, all of it intercept."""
+    zero = torch.zeros_like(call.output)
+
+    def gap() -> Tensor:
+        # By how much a would have to move; where b moves as well the distance is not measured.
+        whole = to_integers(a / b) * abs(b)
+        measured: Tensor = whole.detach() if not call.tracked(b) else whole.detach() * torch.nan
+        return measured
+
+    return elementwise(call, lambda: zero, lambda: call.output.detach(), gap=gap)
 
 
 @handles("maximum", "minimum", "max", "min", "fmax", "fmin")

@@ -10,6 +10,9 @@ constant and all of it goes to the values.
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
@@ -18,13 +21,42 @@ from torch import Tensor
 
 from biasmatters.affine.registry import decomposes
 
-freeze_weights: ContextVar[bool] = ContextVar("freeze_attention_weights", default=False)
+_frozen: ContextVar[list[bool] | None] = ContextVar("frozen_attention_weights", default=None)
+
+
+@contextmanager
+def frozen_attention(flag: bool) -> Iterator[None]:
+    """Take attention weights for constants for a while, and warn if there are none."""
+    met: list[bool] = []
+    token = _frozen.set(met if flag else None)
+    try:
+        yield
+    finally:
+        _frozen.reset(token)
+    if flag and not met:
+        warnings.warn(
+            "freeze_attention=True froze nothing: the model calls neither "
+            "F.scaled_dot_product_attention nor nn.MultiheadAttention. Attention that it writes "
+            "out itself, softmax(q @ k.mT) @ v, is not recognised; detach its weights there.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float | None,
+    *,
+    fused: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention ``(..., L, D)``; returns the output and its weights."""
+    """Scaled dot-product attention ``(..., L, D)``; returns the output and its weights.
+
+    A row whose logits are all masked has the weights 0 in torch's fused form, NaN in the plain one.
+    """
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     logits = torch.matmul(q * factor, k.transpose(-2, -1))
     if causal:
@@ -33,10 +65,23 @@ def attend(
     if mask is not None:
         is_bool = mask.dtype == torch.bool
         logits = logits.masked_fill(~mask, -torch.inf) if is_bool else logits + mask
-    weights = torch.softmax(logits, -1)
-    if freeze_weights.get():
+    dead = _masked_rows(logits) if fused else None
+    if dead is None:
+        weights = torch.softmax(logits, -1)
+    else:
+        weights = torch.softmax(logits.masked_fill(dead, 0.0), -1).masked_fill(dead, 0.0)
+    met = _frozen.get()
+    if met is not None:
+        met.append(True)
         weights = torch.Tensor.detach(weights)
     return torch.matmul(weights, v), weights
+
+
+def _masked_rows(logits: Tensor) -> Tensor | None:
+    """Rows ``(..., L, 1)`` without any key left, None if there are none."""
+    with torch._C.DisableTorchFunction():  # noqa: SLF001 - it is no choice by the input's values
+        dead = logits.isneginf().all(-1, keepdim=True)
+        return dead if bool(dead.any()) else None
 
 
 @decomposes("scaled_dot_product_attention")
@@ -57,7 +102,7 @@ def scaled_dot_product_attention(
         repeats = query.shape[-3] // key.shape[-3]
         key = key.repeat_interleave(repeats, -3)
         value = value.repeat_interleave(repeats, -3)
-    return attend(query, key, value, attn_mask, is_causal, scale)[0]
+    return attend(query, key, value, attn_mask, is_causal, scale, fused=True)[0]
 
 
 @decomposes("multi_head_attention_forward")
@@ -110,10 +155,11 @@ def multi_head_attention(
 
     def heads(t: Tensor) -> Tensor:
         batch_first = t.transpose(0, 1)
-        return batch_first.reshape(*batch_first.shape[:2], num_heads, -1).transpose(1, 2)
+        width = batch_first.shape[2] // num_heads
+        return batch_first.reshape(*batch_first.shape[:2], num_heads, width).transpose(1, 2)
 
     mask = _mask(attn_mask, key_padding_mask, count, num_heads, k.shape[0], query)
-    out, weights = attend(heads(q), heads(k), heads(v), mask, False, None)
+    out, weights = attend(heads(q), heads(k), heads(v), mask, False, None, fused=not need_weights)
     out = F.linear(out.transpose(1, 2).flatten(2).transpose(0, 1), out_proj_weight, out_proj_bias)
     shown = (weights.mean(1) if average_attn_weights else weights) if need_weights else None
     if single:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, Split, mixing
-from biasmatters.affine.maps.dense import DenseMap, MatmulMap
+from biasmatters.affine.maps.dense import DenseMap, MatmulMap, RightMatmulMap
+from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.registry import decomposes, handles
 
 
@@ -51,17 +50,29 @@ def _product(call: Call, a: Tensor, b: Tensor) -> Form:
         if right.ndim == 1:
             right, tau = right.unsqueeze(-1), tau.unsqueeze(-1)
         share = tau / 2 if both else tau
+
+        def mixed(mixing: Mixing, x: Tensor, original: Tensor) -> Tensor:
+            home = _place(call, original, x)
+            axis = home + tau.ndim - x.ndim
+            return split.mix(mixing, x, share, axis, home).reshape(original.shape)
+
         pulled: list[tuple[Tensor, Tensor]] = []
         if call.tracked(b):
-            pulled.append((b, split.mix(MatmulMap(left), right, share).reshape(b.shape)))
+            pulled.append((b, mixed(MatmulMap(left), right, b)))
         if call.tracked(a):
-            turned = split.mix(MatmulMap(right.mT), left.mT, share.mT)
-            pulled.append((a, turned.mT.reshape(a.shape)))
+            pulled.append((a, mixed(RightMatmulMap(right), left, a)))
         return tuple(torch.stack([p for t, p in pulled if t is x]).sum(0) for x in call.inputs)
 
     if both:
         return Form("smooth", pull, lambda: -call.output.detach(), None, False)
-    return Form("mixing", pull, lambda: None)
+    return Form("mixing", pull, lambda: None, foldable=True)
+
+
+def _place(call: Call, original: Tensor, x: Tensor) -> int:
+    """The sample axis of a factor that was made at least a matrix, counted from the left."""
+    axis = next(axis for t, axis in zip(call.inputs, call.axes, strict=True) if t is original)
+    # A vector's own axis is the last of a row and the first of a column.
+    return axis + 1 if original.ndim == 1 and x.shape[0] == 1 and call.samples > 1 else axis
 
 
 @decomposes("addmm", "baddbmm", "addmv")
@@ -84,52 +95,10 @@ def addmm(
 
 
 @decomposes("bilinear")
-def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x1^T W_o x2 + b_o`` as a linear layer, a product and a sum."""
     out, first, second = weight.shape
-    wide = torch.nn.functional.linear(x1, weight.transpose(1, 2).reshape(out * second, first))
-    product = wide.reshape(*x1.shape[:-1], out, second) * x2.unsqueeze(-2)
+    wide = torch.nn.functional.linear(input1, weight.transpose(1, 2).reshape(out * second, first))
+    product = wide.reshape(*input1.shape[:-1], out, second) * input2.unsqueeze(-2)
     total = product.sum(-1)
     return total if bias is None else total + bias
-
-
-@decomposes("einsum")
-def einsum(equation: str, *operands: Any) -> Tensor:
-    """One or two operands by permutes, sums and one matrix product."""
-    tensors = list(operands[0]) if isinstance(operands[0], (list, tuple)) else list(operands)
-    equation = equation.replace(" ", "")
-    if "..." in equation or "->" not in equation or len(tensors) > 2:
-        raise UnsupportedOperationError(
-            "", "einsum", f"'{equation}': write it with '->', no '...', and two operands at most"
-        )
-    terms, out = equation.split("->")
-    letters = terms.split(",")
-    for i, other in enumerate(reversed(letters) if len(letters) == 2 else [""]):
-        lone = [n for n, c in enumerate(letters[i]) if c not in out and c not in other]
-        if lone:
-            tensors[i] = tensors[i].sum(lone)
-            letters[i] = "".join(c for c in letters[i] if c in out or c in other)
-    if len(tensors) == 1:
-        single: Tensor = tensors[0]
-        return single.permute([letters[0].index(c) for c in out])
-    return _contract(letters[0], letters[1], out, tensors[0], tensors[1])
-
-
-def _contract(left: str, right: str, out: str, a: Tensor, b: Tensor) -> Tensor:
-    size = dict(zip(left + right, (*a.shape, *b.shape), strict=True))
-    batch = [c for c in out if c in left and c in right]
-    inner = [c for c in left if c in right and c not in out]
-    rows = [c for c in left if c not in right]
-    columns = [c for c in right if c not in left]
-
-    def shape(*groups: list[str]) -> list[int]:
-        return [int(torch.tensor([size[c] for c in g]).prod()) if g else 1 for g in groups]
-
-    first = a.permute([left.index(c) for c in [*batch, *rows, *inner]])
-    second = b.permute([right.index(c) for c in [*batch, *inner, *columns]])
-    lead = [size[c] for c in batch]
-    product = torch.matmul(
-        first.reshape(*lead, *shape(rows, inner)), second.reshape(*lead, *shape(inner, columns))
-    )
-    order = [*batch, *rows, *columns]
-    return product.reshape([size[c] for c in order]).permute([order.index(c) for c in out])

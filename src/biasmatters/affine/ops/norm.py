@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import TrainingModeError
 from biasmatters.affine.form import Form, elementwise, smooth
-from biasmatters.affine.registry import decomposes, handles
+from biasmatters.affine.registry import decomposes, handles, rewrites
 
 
 def _per_channel(call: Call, values: Tensor) -> Tensor:
@@ -40,6 +41,44 @@ def batch_norm(call: Call) -> Form:
     return by_running_statistics(call, mean, var, weight, bias, call.arg(7, "eps", 1e-5))
 
 
+@rewrites(torch.batch_norm)
+@rewrites(torch.ops.aten.batch_norm)
+@rewrites(torch.ops.aten.batch_norm.default)
+def batch_norm_in_torchs_order(
+    input: Tensor,  # noqa: A002 - torch's own name
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,  # noqa: ARG001 - torch's own signature
+) -> Tensor:
+    """`torch.batch_norm`, whose arguments stand in another order than those of `F.batch_norm`."""
+    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+@rewrites(torch.instance_norm)
+@rewrites(torch.ops.aten.instance_norm)
+@rewrites(torch.ops.aten.instance_norm.default)
+def instance_norm_in_torchs_order(
+    input: Tensor,  # noqa: A002 - torch's own name
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,  # noqa: ARG001 - torch's own signature
+) -> Tensor:
+    """`torch.instance_norm`, in another order likewise."""
+    return F.instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
+
+
 @handles("instance_norm")
 def instance_norm(call: Call) -> Form:
     """By running statistics where it has them, else to first order."""
@@ -58,6 +97,11 @@ def over_features(call: Call) -> Form:
 
 
 @decomposes("normalize")
-def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+def normalize(
+    input: Tensor,  # noqa: A002 - torch's own name
+    p: float = 2.0,
+    dim: int = 1,
+    eps: float = 1e-12,
+) -> Tensor:
     """``x / max(|x|_p, eps)``."""
-    return x / torch.clamp_min(torch.norm(x, p, dim, True), eps)
+    return input / torch.clamp_min(torch.norm(input, p, dim, True), eps)

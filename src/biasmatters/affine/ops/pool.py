@@ -43,7 +43,7 @@ def fractional_max_pool(call: Call) -> Form:
 
 @decomposes("fractional_max_pool2d", "fractional_max_pool3d")
 def draw_windows(
-    x: Tensor,
+    input: Tensor,  # noqa: A002 - torch's own name
     kernel_size: Any,
     output_size: Any = None,
     output_ratio: Any = None,
@@ -51,13 +51,13 @@ def draw_windows(
     _random_samples: Tensor | None = None,
 ) -> Any:
     """Draw the windows once, as the layer would, and leave the global generator as it was."""
-    axes = x.ndim - 2
+    axes = input.ndim - 2
     if _random_samples is None:
         off_the_tape = torch._C.DisableTorchFunction()  # noqa: SLF001 - torch's documented way
         with torch.random.fork_rng(devices=[]), off_the_tape:
-            _random_samples = torch.rand(*x.shape[:2], axes, dtype=x.dtype).to(x.device)
+            _random_samples = torch.rand(*input.shape[:2], axes, dtype=input.dtype).to(input.device)
     pool = (F.fractional_max_pool2d_with_indices, F.fractional_max_pool3d_with_indices)[axes - 2]
-    out, indices = pool(x, kernel_size, output_size, output_ratio, True, _random_samples)
+    out, indices = pool(input, kernel_size, output_size, output_ratio, True, _random_samples)
     return (out, indices) if return_indices else out
 
 
@@ -149,13 +149,17 @@ def _resampler(
 
 @decomposes("lp_pool1d", "lp_pool2d", "lp_pool3d")
 def lp_pool(
-    x: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    input: Tensor,  # noqa: A002 - torch's own name
+    norm_type: float,
+    kernel_size: Any,
+    stride: Any = None,
+    ceil_mode: bool = False,
 ) -> Tensor:
     """``(sum over the window of x^p)^(1/p)``, to first order."""
-    axes = x.ndim - 2
+    axes = input.ndim - 2
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[axes - 1]
     kernel = spread(kernel_size, axes)
-    mean = pool(x.pow(norm_type), kernel, stride, 0, ceil_mode)
+    mean = pool(input.pow(norm_type), kernel, stride, 0, ceil_mode)
     count = int(torch.tensor(kernel).prod())
     positive = torch.sign(mean) * torch.relu(torch.abs(mean))
     return (positive * count).pow(1.0 / norm_type)

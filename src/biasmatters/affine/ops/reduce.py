@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from biasmatters.affine.call import Call
+from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import SampleAxisError
 from biasmatters.affine.form import Form, Split, routing
 from biasmatters.affine.maps.branches import BranchMap
@@ -120,7 +120,9 @@ def smooth_reduction(call: Call) -> Form:
     """A smooth function of the entries along axes, to first order: ``e[p, q] = J[p, q] x[q]``."""
     x = call.inputs[0].detach()
     place = 2 if "norm" in call.op else 1
-    axes = reduced_axes(call, call.arg(place, "dim"))
+    dim = call.arg(place, "dim")
+    # ``x.var(False)`` gives no axis but whether to correct the variance.
+    axes = reduced_axes(call, None if isinstance(dim, bool) else dim)
     rest = [a for a in range(x.ndim) if a not in axes]
     shape = [*(x.shape[a] for a in rest), -1]
 
@@ -138,7 +140,7 @@ def smooth_reduction(call: Call) -> Form:
         return (wide.permute([[*rest, *axes].index(a) for a in range(x.ndim)]),)
 
     def intercept() -> Tensor:
-        linear = (slopes() * x).sum(axes, keepdim=True)
+        linear = (slopes() * finite(x)).sum(axes, keepdim=True)
         return call.output.detach() - linear.reshape(call.output.shape)
 
     return Form("smooth", pull, intercept, None, False)

@@ -1,0 +1,39 @@
+"""What torch's functions are known to do, by their canonical names."""
+
+from __future__ import annotations
+
+RANDOM = {
+    "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli",
+    "multinomial", "normal", "uniform", "exponential", "poisson", "cauchy", "log_normal",
+    "geometric", "random", "native_dropout", "fused_dropout", "binomial", "rrelu_with_noise",
+}  # fmt: skip
+"""They draw random numbers."""
+
+SHAPED = {"ones_like", "zeros_like", "empty_like", "full_like", "new_zeros", "new_ones",
+          "new_full", "new_empty", "new_tensor", "new"}  # fmt: skip
+"""Their results have the shape and type of their first argument, and nothing of its values."""
+
+COMPARES = {"__gt__", "__lt__", "__ge__", "__le__", "__eq__", "__ne__", "gt", "lt", "ge", "le",
+            "eq", "ne", "greater", "less", "greater_equal", "less_equal"}  # fmt: skip
+"""They give a mask by a threshold."""
+
+COUNTS = {"heaviside", "histc", "bincount", "one_hot", "isclose", "signbit"}
+"""Piecewise constant functions whose boundaries are not measured."""
+
+LEAVES_TORCH = {"item", "tolist", "numpy", "__float__", "__int__", "__array__", "__format__",
+                "__complex__", "__dlpack__", "untyped_storage", "storage", "__reduce_ex__",
+                "__deepcopy__"}  # fmt: skip
+"""They give values or memory to Python, where no tape sees them; ``copy.copy`` does."""
+
+MOVES = {
+    "flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "permute", "transpose",
+    "swapaxes", "swapdims", "movedim", "moveaxis", "t", "get_T", "get_mT", "squeeze", "unsqueeze",
+    "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave", "flip", "fliplr",
+    "flipud", "roll", "rot90", "split", "chunk", "tensor_split", "unbind", "split_with_sizes",
+    "narrow", "select", "getitem", "index_select", "diagonal", "ravel", "stack", "atleast_1d",
+    "atleast_2d", "atleast_3d", "hsplit", "vsplit", "dsplit", "masked_select", "as_strided",
+    "write_at_index", "write_into_view", "gather", "take_along_dim", "take", "index_put",
+    "index_copy", "index_fill", "scatter", "slice_scatter", "select_scatter", "broadcast_tensors",
+    "meshgrid",
+}  # fmt: skip
+"""They move values, so that samples are followed by moving their numbers."""

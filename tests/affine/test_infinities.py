@@ -1,0 +1,76 @@
+"""Masks of -inf, before whatever turns them into numbers again; and no NaN without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import biasmatters as bm
+from tests.affine.nets import seeded
+
+torch.manual_seed(0)
+FIRST, LAST = seeded(nn.Linear(5, 5)), seeded(nn.Linear(5, 3))
+MASK = torch.tensor([True, False, False, True, False])
+
+
+def by_hand(z: Tensor) -> Tensor:
+    z = (z - z.amax(1, keepdim=True)).exp()
+    return z / z.sum(1, keepdim=True)
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "exp": torch.exp,
+    "sigmoid": torch.sigmoid,
+    "softplus": F.softplus,
+    "clamp": lambda z: z.clamp(min=-5),
+    "hardtanh": F.hardtanh,
+    "relu": F.relu,
+    "logsumexp": lambda z: z.logsumexp(1, keepdim=True).expand(-1, 5),
+    "softmax": lambda z: z.softmax(1),
+    "softmax_by_hand": by_hand,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_masked_entries(name: str) -> None:
+    def net(x: Tensor) -> Tensor:
+        return LAST(FUNCTIONS[name](FIRST(x).masked_fill(MASK, -torch.inf)))
+
+    x = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    form = bm.local_affine(net, x, 1)
+    assert form.certificate.passed
+    for rule in bm.RULES:
+        assert bm.BiasBackprop(net, rule).explain(x, 1).complete
+
+
+def test_a_map_that_is_not_finite_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    bbp = bm.BiasBackprop(nn.Sequential(nn.Linear(3, 2)), "uniform")
+
+    def broken(mixing: object, x: Tensor, tau: Tensor, scale: object) -> tuple[Tensor, Tensor]:
+        return torch.full_like(x, torch.nan), torch.ones_like(tau, dtype=torch.bool)
+
+    monkeypatch.setattr(type(bbp.rule), "split", staticmethod(broken))
+    with pytest.raises(bm.InputError, match="bias map is not finite at sample index 0"):
+        bbp.attribute(torch.ones(1, 3), 0)
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_a_fully_masked_row_of_attention_is_zero(keep: int) -> None:
+    mask = torch.tensor([[True, False], [False, bool(keep)]])
+
+    def net(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x + 1, x * 2, attn_mask=mask).flatten(1)
+
+    x = torch.randn(2, 2, 4, dtype=torch.float64)
+    leaf = x.clone().requires_grad_()
+    wanted = net(leaf)[:, 5]
+    (grad,) = torch.autograd.grad(wanted.sum(), leaf)
+    form = bm.local_affine(net, x, 5)
+    torch.testing.assert_close(form.output, wanted.detach())
+    torch.testing.assert_close(form.weight, grad)
+    assert form.certificate.passed
+    assert bm.BiasBackprop(net, "uniform").explain(x, 5).complete
