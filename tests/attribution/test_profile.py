@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import biasmatters as bm
-from biasmatters.rules import SoftmaxNegAbs, softmax
+from biasmatters.rules import SoftmaxNegAbs, plan
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def net() -> nn.Module:
 
 
 def test_every_mixing_layer_has_a_row(net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "DIRECT", 1e9)
+    monkeypatch.setattr(plan, "DIRECT", 1e9)
     x = torch.rand(2, 3, 6, 6, dtype=torch.float64) + 0.1
     found = bm.BiasBackprop(net, SoftmaxNegAbs(1.0)).explain(x, 0, profile=True)
     plain = bm.BiasBackprop(net, SoftmaxNegAbs(1.0)).explain(x, 0)

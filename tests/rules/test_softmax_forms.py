@@ -19,8 +19,10 @@ from biasmatters.rules import (
     SoftmaxAbs,
     SoftmaxNegAbs,
     SoftmaxSigned,
+    by_size,
     exponentials,
-    softmax,
+    plan,
+    sparse,
 )
 from biasmatters.rules.direct import split_directly
 from biasmatters.rules.levels import levels
@@ -105,15 +107,20 @@ layers = st.builds(
     st.integers(0, 10**6),
 )
 rules = st.sampled_from([SoftmaxNegAbs, SoftmaxAbs, SoftmaxSigned])
-by_size = st.sampled_from([SoftmaxNegAbs, SoftmaxAbs])
+sized = st.sampled_from([SoftmaxNegAbs, SoftmaxAbs])
 
 
-@pytest.fixture(scope="module", params=["cheapest", "expanded", "tiled"])
+@pytest.fixture(scope="module", params=["cheapest", "expanded", "banded", "listed", "tiled"])
 def form(request: pytest.FixtureRequest) -> object:
     """Small layers would all be written out, in one block; the others see to the other ways."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "expanded":
-            patch.setattr(softmax, "DIRECT", 1e9)
+        if request.param in ("expanded", "banded"):
+            patch.setattr(plan, "DIRECT", 1e9)
+        if request.param == "banded":
+            patch.setattr(by_size, "BAND", 30)
+        if request.param == "listed":
+            patch.setattr(sparse, "FEW", 2.0)
+            patch.setattr(sparse, "LISTED", 50)
         if request.param == "tiled":
             patch.setattr(exponentials, "GATHERED", 40)
             patch.setattr(exponentials, "BLOCK", 60)
@@ -135,12 +142,12 @@ def test_agrees_with_the_rule_written_out(
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(layer=layers, kind=by_size, digits=st.floats(2, 9))
+@given(layer=layers, kind=sized, digits=st.floats(2, 9))
 def test_the_stated_tolerance_bounds_the_error(layer: Layer, kind: type, digits: float) -> None:
     """No unit's shares are off by more in sum, so neither is the map by more times |tau|."""
     tolerance = 10**-digits
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(softmax, "DIRECT", 1e9)
+        patch.setattr(plan, "DIRECT", 1e9)
         found = layer.split(kind(1.0, tolerance), torch.float64)
     off = float((found - layer.written_out(kind(1.0))).abs().sum())
     assert off <= tolerance * float(layer.tau.abs().sum()) + 1e-12
@@ -177,9 +184,7 @@ def test_a_tolerance_that_cannot_be_met_is_refused(tolerance: float) -> None:
 def test_levels_of_slopes() -> None:
     tau = torch.zeros(1, 2, 3)
     scale = torch.tensor([[[0.0, 2.0, 2.0], [0.5, -0.1, 0.5]]])
-    found = list(levels(scale, tau, 1))
-    assert [v.tolist() for v, _ in found] == [[2.0, 0.5], [0.0, pytest.approx(0.1)]]
-    assert [m.sum().item() for _, m in found if m is not None] == [4, 1]
-    ((values, mask),) = levels(None, tau, 1)
-    assert values.tolist() == [1, 1]
-    assert mask is None
+    found = levels(scale, tau, 1)
+    assert [v.tolist() for v in found] == [[2.0, 0.5], [-1, pytest.approx(0.1)]]
+    assert [v.tolist() for v in levels(None, tau, 1)] == [[1, 1]]
+    assert levels(0 * scale, tau, 1) == []

@@ -7,7 +7,7 @@ of connections (the direct form). ``|m|^0`` is read as the indicator of ``m != 0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -68,6 +68,23 @@ class Tile:
     outputs: tuple[slice, ...]
 
 
+@dataclass(frozen=True)
+class Addresses:
+    """Where units have their K inputs and coefficients.
+
+    Attributes:
+        starts: ``(U,)`` the first input of each unit, in the flat laid-out input.
+        steps: ``(K,)`` from there to its other inputs.
+        rows: ``(U,)`` of the coefficients.
+        coefficients: ``(rows, K)``.
+    """
+
+    starts: Tensor
+    steps: Tensor
+    rows: Tensor
+    coefficients: Tensor
+
+
 @runtime_checkable
 class Tileable(Mixing, Protocol):
     """A mixing map whose connections are too many to be gathered all at once."""
@@ -84,10 +101,47 @@ class Tileable(Mixing, Protocol):
         """Tiles with about ``limit`` gathered inputs each, that cover every output once."""
         ...
 
+    def addresses(self, shape: Sequence[int], outputs: Sequence[int], units: Tensor) -> Addresses:
+        """Where some units have their inputs and coefficients.
+
+        Args:
+            shape: Of the laid-out input.
+            outputs: Shape of the output.
+            units: ``(U,)`` places in the flat output.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Band:
+    """A tile that has all the coefficients of a map.
+
+    Attributes:
+        mixing: The map, without padding.
+        inputs: Which part of the padded input.
+        outputs: Which part of the output.
+    """
+
+    mixing: Stackable
+    inputs: tuple[slice, ...]
+    outputs: tuple[slice, ...]
+
 
 @runtime_checkable
 class Stackable(Mixing, Protocol):
     """A mixing map with shared coefficients, which others can take the place of."""
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input as `bands` cut it up."""
+        ...
+
+    def cropped(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Transpose of `padded`, for an input of a shape."""
+        ...
+
+    def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
+        """Tiles with all coefficients and about ``limit`` inputs, that cover every output once."""
+        ...
 
     @property
     def weight(self) -> Tensor:

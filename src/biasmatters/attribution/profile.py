@@ -52,13 +52,16 @@ def _settle(x: Tensor) -> None:
 
 def _cost(label: str, kind: str, choices: list[Choice], begin: float) -> LayerCost:
     seconds = perf_counter() - begin
+    connections: dict[str, int] = {}
+    for choice in choices:
+        connections[choice.form] = connections.get(choice.form, 0) + choice.connections
     expanded = [c for c in choices if c.form == "expansion"]
     return LayerCost(
         name=label,
         kind=kind,
         form="+".join(dict.fromkeys(c.form for c in choices)) or "own",
         seconds=seconds,
-        connections={c.form: c.connections for c in choices},
+        connections=connections,
         reach=max((c.reach for c in choices if c.reach is not None), default=None),
         rank=max((c.rank for c in expanded), default=0),
         bound=max((c.bound for c in expanded), default=0.0),

@@ -151,6 +151,7 @@ def series(values: Tensor, coefficients: Tensor) -> Tensor:
     terms[0] = 1
     if len(terms) > 1:
         torch.mul(values, 2, out=terms[1]).sub_(1)
+        twice = terms[1] * 2
     for j in range(2, len(terms)):
-        torch.mul(terms[j - 1], terms[1], out=terms[j]).mul_(2).sub_(terms[j - 2])
+        torch.mul(terms[j - 1], twice, out=terms[j]).sub_(terms[j - 2])
     return coefficients.to(values) @ terms

@@ -10,53 +10,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing, Tileable, ranges
+from biasmatters.rules.depthwise import is_depthwise, split_depthwise
 from biasmatters.rules.direct import tiles
+from biasmatters.rules.layer import Layer, Shares, largest
+from biasmatters.rules.sparse import few, split_sparsely
 
 # Connections in a block for each thread, and gathered inputs at a time.
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 GATHERED = 1 << 19
-# In powers of two: what may stand without looking for the largest, and what counts as nothing
-# beside the largest, far below round-off.
-SAFE, NOTHING = 85.0, -64.0
-
 Span = tuple[slice, slice, slice, slice]
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """What the blocks of a layer are cut from, in powers of two.
-
-    Attributes:
-        exponents: Like the laid-out input: ``x / T``, or its size, or minus that.
-        absent: Like it, -inf where a connection is absent, else 0; None where the exponents say so.
-        tau: Bias of the units.
-        steep: Like tau, what the exponents of a unit are multiplied by; None for 1.
-        signed: Whether coefficients keep their sign.
-        largest: Of the exponents' sizes.
-    """
-
-    exponents: Tensor
-    absent: Tensor | None
-    tau: Tensor
-    steep: Tensor | None
-    signed: bool
-    largest: float
-
-    def part(self, inputs: tuple[slice, ...], outputs: tuple[slice, ...]) -> _Layer:
-        """A tile of it."""
-        return replace(
-            self,
-            exponents=self.exponents[inputs],
-            absent=None if self.absent is None else self.absent[inputs],
-            tau=self.tau[outputs],
-            steep=None if self.steep is None else self.steep[outputs],
-        )
 
 
 def split_by_size(
@@ -74,10 +42,11 @@ def split_by_size(
     """
     wide = _laid_out(mixing, x)
     exponents = wide.abs() * (sign / temperature * math.log2(math.e))
-    largest = _size(exponents)
+    most = largest(exponents)
     exponents.masked_fill_(wide == 0, -torch.inf)
     steep = None if scale is None else _steepness(scale.abs(), tau)
-    return _tiled(mixing, x, _Layer(exponents, None, tau, steep, False, largest))
+    falls = sign < 0 and isinstance(mixing, Tileable)
+    return _tiled(mixing, x, Layer(exponents, None, tau, steep, False, most, falls))
 
 
 def split_by_value(
@@ -96,16 +65,12 @@ def split_by_value(
     exponents = wide * (math.log2(math.e) / temperature)
     absent = torch.zeros_like(wide).masked_fill_(wide == 0, -torch.inf)
     steep = _steepness(tau.sign() if scale is None else tau.sign() * scale, tau)
-    layer = _Layer(exponents, absent, tau, steep, True, _size(exponents))
+    layer = Layer(exponents, absent, tau, steep, True, largest(exponents), False)
     return _tiled(mixing, x, layer)
 
 
 def _laid_out(mixing: Mixing, x: Tensor) -> Tensor:
     return mixing.lay_out(x) if isinstance(mixing, Tileable) else x
-
-
-def _size(exponents: Tensor) -> float:
-    return float(exponents.abs().amax()) if exponents.numel() else 0.0
 
 
 def _steepness(values: Tensor, tau: Tensor) -> Tensor | None:
@@ -115,21 +80,39 @@ def _steepness(values: Tensor, tau: Tensor) -> Tensor | None:
     return None if bool((values == 1).all()) else values.contiguous()
 
 
-def _tiled(mixing: Mixing, x: Tensor, layer: _Layer) -> Tensor:
+def _tiled(mixing: Mixing, x: Tensor, layer: Layer) -> Tensor:
+    if isinstance(mixing, Tileable) and few(layer.tau):
+        return mixing.take_up(split_sparsely(mixing, layer), x.shape)
     total = torch.zeros_like(layer.exponents)
+    weak: list[tuple[tuple[slice, ...], Tensor]] = []
     for tile in tiles(mixing, x, layer.tau, GATHERED * torch.get_num_threads()):
-        total[tile.inputs] += _split(tile.mixing, layer.part(tile.inputs, tile.outputs))
-    return mixing.take_up(total, x.shape) if isinstance(mixing, Tileable) else total
+        part = layer.part(tile.inputs, tile.outputs)
+        if is_depthwise(tile.mixing):
+            beta, left = split_depthwise(tile.mixing, part)
+        else:
+            beta, left = _split(tile.mixing, part)
+        total[tile.inputs] += beta
+        if left is not None:
+            weak.append((tile.outputs, left))
+    if not isinstance(mixing, Tileable):
+        return total
+    if weak:
+        rest = torch.zeros_like(layer.tau)
+        for outputs, left in weak:
+            rest[outputs] = left.reshape(rest[outputs].shape)
+        total += split_sparsely(mixing, replace(layer, tau=rest))
+    return mixing.take_up(total, x.shape)
 
 
-def _split(mixing: Mixing, layer: _Layer) -> Tensor:
+def _split(mixing: Mixing, layer: Layer) -> tuple[Tensor, Tensor | None]:
+    """The split like the exponents, and the tau of units whose contributions are all tiny."""
     links = mixing.connections(layer.exponents)
     absent = None if layer.absent is None else mixing.connections(layer.absent).inputs
     units = links.units(layer.tau)
     sizes = links.coefficients if layer.signed else links.coefficients.abs()
     steep = None if layer.steep is None else links.units(layer.steep)
-    reach = layer.largest * _size(sizes) * (1.0 if steep is None else _size(steep))
-    holes = bool((sizes == 0).any())
+    reach = layer.reach(sizes, steep)
+    holes, left = bool((sizes == 0).any()), torch.zeros_like(units)
     total = torch.zeros_like(links.inputs)
     for rows, groups, some, places in _spans(links.inputs.shape, units.shape[2]):
         m = _cut(sizes, (rows, groups, some, slice(None), places))
@@ -140,13 +123,11 @@ def _split(mixing: Mixing, layer: _Layer) -> Tensor:
             e.add_(absent[rows, groups, :, places].unsqueeze(2))
         if holes:
             e.masked_fill_(m == 0, -torch.inf)
-        if not reach <= SAFE:
-            e.sub_(e.amax(3, keepdim=True).clamp_min(torch.finfo(e.dtype).min))
-            torch.threshold_(e, NOTHING, -torch.inf)
-        whole = e.exp2_().sum(3)
-        share = (units[rows, groups, some, places] / whole).masked_fill_(whole == 0, 0)
-        _add(total[rows, groups, :, places], e, share.unsqueeze(3))
-    return links.scatter(total)
+        shares = Shares(e, 3, units[rows, groups, some, places], layer, reach)
+        if shares.left is not None:
+            left[rows, groups, some, places] = shares.left
+        _add(total[rows, groups, :, places], e, shares.each.unsqueeze(3))
+    return links.scatter(total), left if bool(left.any()) else None
 
 
 def _add(total: Tensor, e: Tensor, share: Tensor) -> None:

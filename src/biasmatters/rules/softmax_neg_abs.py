@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing
+from biasmatters.rules.by_size import split_by_size
 from biasmatters.rules.softmax import (
     checked_temperature,
     checked_tolerance,
     masked_softmax,
-    split_by_size,
 )
 
 

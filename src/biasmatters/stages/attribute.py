@@ -53,7 +53,7 @@ class Attribute:
     trainer: TrainerSpec
 
     stage = "attribute"
-    version = 1
+    version = 2
     resumable = True
 
     def slug(self) -> str:

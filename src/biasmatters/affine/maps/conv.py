@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters.affine.maps.windows import Windows
-from biasmatters.affine.mixing import Connections, Linear, Tile, raise_to, ranges
+from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
 
 def by_group(x: Tensor, groups: int) -> Tensor:
@@ -65,7 +65,7 @@ class ConvMap:
     def stack(self, tables: Tensor, like: Tensor) -> Linear:
         """One convolution with r times the input channels, for features ``(B, r, C, *space)``."""
         rank, groups = len(tables), self.groups
-        wide = replace(self, weight=tables.transpose(0, 1).flatten(1, 2).contiguous())
+        wide = replace(self, weight=tables.transpose(0, 1).flatten(1, 2))
         batch, channels, *space = like.shape
         # Only the shape of this one is looked at.
         shaped = tables.new_empty(1).expand(batch, rank * channels, *space)
@@ -102,12 +102,13 @@ class ConvMap:
         convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
 
         def forward(x: Tensor) -> Tensor:
+            padded = F.pad(x, uneven) if uneven else x
             return convolve(
-                F.pad(x, uneven), self.weight, None, self.stride, pads, self.dilation, self.groups
+                padded, self.weight, None, self.stride, pads, self.dilation, self.groups
             )
 
         def transpose(tau: Tensor) -> Tensor:
-            padded = F.pad(like, uneven)
+            padded = F.pad(like, uneven) if uneven else like
             grad, _, _ = torch.ops.aten.convolution_backward(
                 tau,
                 padded,
@@ -121,13 +122,13 @@ class ConvMap:
                 self.groups,
                 [True, False, False],
             )
-            return F.pad(grad, [-n for n in uneven])
+            return F.pad(grad, [-n for n in uneven]) if uneven else grad
 
         return Linear(forward, transpose)
 
     def connections(self, x: Tensor) -> Connections:
         """All connections, for the direct form."""
-        windows = Windows(tuple(self.weight.shape[2:]), self.stride, self.dilation)
+        windows = self.windows()
         batch, groups = x.shape[0], self.groups
         per_group = self.weight.shape[0] // groups
         wide = self.lay_out(x)
@@ -137,6 +138,10 @@ class ConvMap:
             units=lambda tau: tau.reshape(batch, groups, per_group, -1),
             scatter=lambda values: self.take_up(windows.scatter(values, wide.shape), x.shape),
         )
+
+    def windows(self) -> Windows:
+        """Where its windows lie in the laid-out input."""
+        return Windows(tuple(self.weight.shape[2:]), self.stride, self.dilation)
 
     def lay_out(self, x: Tensor) -> Tensor:
         """The input with its padding."""
@@ -166,6 +171,46 @@ class ConvMap:
                     stop = (band.stop - 1) * self.stride[0] + reach
                     above = slice(band.start * self.stride[0], stop)
                     yield Tile(part, (sample, ins, above), (sample, outs, band))
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input with its padding."""
+        return self.lay_out(x)
+
+    def cropped(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What lies inside the padding."""
+        return self.take_up(values, shape)
+
+    def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
+        """Samples and bands of output rows."""
+        bare = replace(self, padding=((0, 0),) * len(self.padding))
+        height = x.shape[2] + sum(self.padding[0])
+        row = x[0, :, :1].numel()
+        reach = (self.weight.shape[2] - 1) * self.dilation[0] + 1
+        rows = max(1, min(tau.shape[2], (limit // max(row, 1) - reach) // self.stride[0] + 1))
+        samples = max(1, limit // max(row * height, 1)) if rows == tau.shape[2] else 1
+        whole = slice(None)
+        for sample in ranges(len(x), samples):
+            for band in ranges(tau.shape[2], rows):
+                stop = (band.stop - 1) * self.stride[0] + reach
+                above = slice(band.start * self.stride[0], stop)
+                yield Band(bare, (sample, whole, above), (sample, whole, band))
+
+    def addresses(self, shape: Sequence[int], outputs: Sequence[int], units: Tensor) -> Addresses:
+        """By the place of a unit's window."""
+        sample, unit, *place = torch.unravel_index(units, tuple(outputs))
+        channels = self.weight.shape[1]
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        group = torch.div(unit, self.weight.shape[0] // self.groups, rounding_mode="floor")
+        starts = sample * strides[0] + group * (channels * strides[1])
+        steps = torch.arange(channels, device=units.device) * strides[1]
+        axes = zip(
+            place, strides[2:], self.stride, self.dilation, self.weight.shape[2:], strict=True
+        )
+        for at, stride, step, spread, size in axes:
+            starts = starts + at * (step * stride)
+            reach = torch.arange(size, device=units.device) * (spread * stride)
+            steps = (steps[:, None] + reach).flatten()
+        return Addresses(starts, steps, unit, self.weight.flatten(1))
 
     def _pads(self) -> list[int]:
         return [n for pair in reversed(self.padding) for n in pair]

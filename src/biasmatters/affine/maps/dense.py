@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Connections, Linear, raise_to, ranges
+from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
@@ -41,6 +41,45 @@ class DenseMap:
             return out.reshape(*out.shape[:-1], rank, inputs).movedim(-2, 1)
 
         return Linear(lambda x: x.movedim(1, -2).flatten(-2) @ wide.T, transpose)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input itself."""
+        return x
+
+    def cropped(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The values themselves."""
+        return values
+
+    def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
+        """Samples."""
+        for some in ranges(len(x), max(1, limit // max(x[:1].numel(), 1))):
+            yield Band(self, (some,), (some,))
+
+    def lay_out(self, x: Tensor) -> Tensor:
+        """The input itself."""
+        return x
+
+    def take_up(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The values themselves."""
+        return values
+
+    def tiles(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
+        """Units, and samples where they are many."""
+        units, inputs = self.weight.shape
+        lead = (slice(None),) * (x.ndim - 2)
+        places = max(x.numel() // max(len(x) * inputs, 1), 1)
+        samples = max(1, limit // max(inputs * places, 1))
+        for some in ranges(len(x), samples):
+            for rows in ranges(units, max(1, limit // max(inputs, 1))):
+                part = DenseMap(self.weight[rows])
+                yield Tile(part, (some,), (some, *lead, rows))
+
+    def addresses(self, shape: Sequence[int], outputs: Sequence[int], units: Tensor) -> Addresses:
+        """By the place of a unit's row of inputs."""
+        inputs = self.weight.shape[1]
+        place = torch.div(units, self.weight.shape[0], rounding_mode="floor")
+        steps = torch.arange(inputs, device=units.device)
+        return Addresses(place * inputs, steps, units % self.weight.shape[0], self.weight)
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap, by_group, by_rank
-from biasmatters.affine.mixing import Connections, Linear, Tile, raise_to
+from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,23 @@ class TransposedConvMap:
     def tiles(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
         """Those of the convolution over the laid-out input."""
         return self._gathering().tiles(x, tau, limit)
+
+    def padded(self, x: Tensor) -> Tensor:
+        """The input itself."""
+        return x
+
+    def cropped(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The values themselves."""
+        return values
+
+    def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
+        """Samples."""
+        for some in ranges(len(x), max(1, limit // max(x[:1].numel(), 1))):
+            yield Band(self, (some,), (some,))
+
+    def addresses(self, shape: Sequence[int], outputs: Sequence[int], units: Tensor) -> Addresses:
+        """Those of the convolution over the laid-out input."""
+        return self._gathering().addresses(shape, outputs, units)
 
     def _gathering(self) -> ConvMap:
         """The convolution over the input with zeros between its entries."""

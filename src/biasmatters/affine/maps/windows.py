@@ -37,7 +37,7 @@ class Windows:
         """``(B, C, *space)`` to ``(B, C, places of the kernel, windows)``."""
         sizes = self.sizes(x.shape)
         out = x.new_empty(*x.shape[:2], math.prod(self.kernel), *sizes)
-        for i, steps in enumerate(self._steps(sizes)):
+        for i, steps in enumerate(self.steps(sizes)):
             out[:, :, i] = x[steps]
         return out.flatten(3)
 
@@ -46,11 +46,11 @@ class Windows:
         sizes = self.sizes(shape)
         parts = values.reshape(*shape[:2], math.prod(self.kernel), *sizes)
         total = values.new_zeros(shape)
-        for i, steps in enumerate(self._steps(sizes)):
+        for i, steps in enumerate(self.steps(sizes)):
             total[steps] += parts[:, :, i]
         return total
 
-    def _steps(self, sizes: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    def steps(self, sizes: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
         """For each place of the kernel, the inputs that it meets."""
         for offset in product(*(range(k) for k in self.kernel)):
             yield (

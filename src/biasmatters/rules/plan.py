@@ -1,0 +1,181 @@
+"""Which expansion a layer goes by, if one is cheaper than writing its connections out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.mixing import Stackable, ranges
+from biasmatters.rules.expansion import Expansion, expand, round_up, series
+from biasmatters.rules.levels import levels
+
+# Numbers that a series is evaluated for at a time.
+CHUNK = 1 << 16
+# Of the tolerance, twice what one kernel value may be off, as a part of the mean kernel value
+# D / n. Units whose own D / n is below the same part take the direct form.
+FINENESS, FINEST = 0.25, 0.01
+# Numbers of weights and inputs that D / n is estimated from.
+SAMPLE = 256
+# The coefficients of an expansion hold no less, times R.
+ROUND_OFF = 5e-14
+# Beyond it the smallest exp(-z) is not taken for granted, and D is looked at.
+MODEST = 3.0
+# Nanoseconds on two cores in float32: a connection in the direct form, a multiplication in a
+# convolution, one Chebyshev term of one input or weight, holding one product of one of them, and
+# what an output takes besides.
+DIRECT, MULTIPLY, TERM, HOLD, OUTPUT = 2.0, 0.025, 0.7, 6.0, 8.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an expansion's price depends on.
+
+    Attributes:
+        rank: Its products.
+        terms: Chebyshev terms of an input or weight.
+    """
+
+    rank: int
+    terms: int
+
+    @staticmethod
+    def of(expansion: Expansion) -> Cost:
+        """Of an expansion."""
+        return Cost(expansion.rank, expansion.inputs.shape[1])
+
+
+# No expansion is cheaper.
+LEAST = Cost(2, 3)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One level of slopes of a layer, brought to the unit square.
+
+    Attributes:
+        units: ``|slope|`` of each unit at this level, shaped to be compared with the output.
+        everywhere: Whether all units have it.
+        channels: Largest ``|x|`` of each channel, shaped to divide the input.
+        tables: ``(r, *weight.shape)`` the phi of the weights.
+        expansion: Of the rule's exponential at this layer's R.
+        reach: R itself.
+    """
+
+    units: Tensor
+    everywhere: bool
+    channels: Tensor
+    tables: Tensor
+    expansion: Expansion
+    reach: float
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """``|x|`` on the unit interval."""
+        return x.abs().div_(self.channels)
+
+    def covers(self, slopes: Tensor | None) -> Tensor:
+        """Which units have this level's slope."""
+        if slopes is None:
+            return torch.ones((), dtype=torch.bool, device=self.units.device)
+        return slopes.abs() == self.units
+
+
+def make_plans(
+    sign: int,
+    temperature: float,
+    tolerance: float,
+    mixing: Stackable,
+    x: Tensor,
+    tau: Tensor,
+    scale: Tensor | None,
+) -> list[Plan]:
+    """A plan for each level of slopes; none where the direct form is better or needed.
+
+    Args:
+        sign: -1 or +1.
+        temperature: T.
+        tolerance: Of the sum of the errors of a unit's shares.
+        mixing: The map.
+        x: Its input.
+        tau: Like its output.
+        scale: As in `Rule.split`.
+    """
+    if not _pays(LEAST, mixing, x, tau):
+        return []
+    axis = mixing.channel_axis % x.ndim
+    channels = x.abs().amax([a for a in range(x.ndim) if a != axis])
+    shape = [-1 if a == axis else 1 for a in range(x.ndim)]
+    out = [-1 if a == mixing.unit_axis % tau.ndim else 1 for a in range(tau.ndim)]
+    divisors = channels.where(channels > 0, 1).reshape(shape)
+    plans = []
+    for units in levels(scale, tau, mixing.unit_axis):
+        sizes = mixing.sizes(units.clamp_min(0) / temperature, channels)
+        reach = float(sizes.amax()) if sizes.numel() else 0.0
+        expansion = choose(sign, reach, tolerance, x.dtype, _fineness(sizes, x.abs() / divisors))
+        if expansion is None or not _pays(Cost.of(expansion), mixing, x, tau):
+            return []
+        tables = _tables(sizes.div_(expansion.reach), mixing.weight, expansion.weights)
+        plan = Plan(units.reshape(out), scale is None, divisors, tables, expansion, reach)
+        plans.append(plan)
+    return plans
+
+
+def _tables(sizes: Tensor, weight: Tensor, coefficients: Tensor) -> Tensor:
+    """``(r, *weight.shape)`` of the phi, 0 where a weight is 0, laid out for `Stackable.stack`."""
+    rank, each = len(coefficients), max(sizes[:1].numel(), 1)
+    found = sizes.new_empty(len(sizes), rank, *sizes.shape[1:])
+    for rows in ranges(len(sizes), max(1, CHUNK // each)):
+        flat = sizes[rows].reshape(-1)
+        values = series(flat, coefficients)
+        absent = weight[rows].reshape(-1) == 0
+        if bool(absent.any()):
+            values.masked_fill_(absent, 0)
+        found[rows] = values.reshape(rank, -1, *sizes.shape[1:]).transpose(0, 1)
+    return found.transpose(0, 1)
+
+
+def choose(
+    sign: int, reach: float, tolerance: float, dtype: torch.dtype, fineness: float = FINEST
+) -> Expansion | None:
+    """The expansion for a layer, or None where round-off forbids one.
+
+    For exp(+z) all that is below R loses ``e^R``, so large R is left to the direct form; likewise
+    R so large that round-off in the scaled inputs shows.
+    """
+    eps = torch.finfo(dtype).eps
+    if not 0 < reach < torch.inf:
+        return None
+    if sign > 0 and reach > MODEST * (1 if eps > 1e-10 else 3):
+        return None
+    if reach > (64 if eps > 1e-10 else 256):
+        return None
+    step = round_up(reach)
+    share = max(math.exp(-step), fineness if sign < 0 else 0.0) / 2
+    return expand(sign, step, max(tolerance * share, ROUND_OFF * max(1.0, step)))
+
+
+def _fineness(sizes: Tensor, inputs: Tensor) -> float:
+    """By an estimate of D / n; it only decides how many units are left to the direct form."""
+    some, values = _sample(sizes), _sample(inputs)
+    if not len(some) or not len(values):
+        return FINEST
+    wanted = FINENESS * float((-some[:, None] * values).exp().mean())
+    return max(4.0 ** math.floor(math.log(max(wanted, FINEST), 4)), FINEST)
+
+
+def _sample(values: Tensor) -> Tensor:
+    """Some of the entries that are not 0."""
+    flat = values.reshape(-1)
+    flat = flat[:: max(1, len(flat) // SAMPLE)]
+    return flat[flat != 0]
+
+
+def _pays(cost: Cost, mixing: Stackable, x: Tensor, tau: Tensor) -> bool:
+    """Whether the expansion is the cheaper form for a layer."""
+    connections = mixing.multiplications(x, tau)
+    each = cost.terms * TERM + cost.rank * HOLD
+    prepared = (x.numel() + mixing.weight.numel()) * each
+    expanded = connections * 2 * cost.rank * MULTIPLY + prepared + tau.numel() * OUTPUT
+    return expanded < connections * DIRECT

@@ -1,0 +1,51 @@
+"""The direct form for a few units: behind a ReLU most have no bias to hand out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.mixing import Tileable
+from biasmatters.rules.layer import Layer, keep_in_range
+
+# Connections at a time for each thread, and the share of units up to which they are listed.
+LISTED = 1 << 17
+FEW = 0.3
+
+
+def few(tau: Tensor) -> bool:
+    """Whether so few units have bias that listing them is cheaper than passing over all."""
+    return tau.numel() > 0 and int(tau.count_nonzero()) < FEW * tau.numel()
+
+
+def split_sparsely(mixing: Tileable, layer: Layer) -> Tensor:
+    """The split like the laid-out input, unit by unit.
+
+    Args:
+        mixing: The map.
+        layer: Its exponents, tau and slopes.
+    """
+    units = layer.tau.flatten().nonzero().squeeze(1)
+    at = mixing.addresses(layer.exponents.shape, layer.tau.shape, units)
+    tau = layer.tau.flatten()[units]
+    steep = None if layer.steep is None else layer.steep.flatten()[units]
+    exponents = layer.exponents.flatten()
+    total = torch.zeros_like(exponents)
+    step = max(1, LISTED * torch.get_num_threads() // max(len(at.steps), 1))
+    for start in range(0, len(units), step):
+        some = slice(start, start + step)
+        places = at.starts[some, None] + at.steps
+        m = at.coefficients[at.rows[some]].to(exponents.dtype)
+        m = m if layer.signed else m.abs()
+        e = exponents[places].mul_(m)
+        if steep is not None:
+            e.mul_(steep[some, None])
+        if layer.absent is not None:
+            e.add_(layer.absent.flatten()[places])
+        if bool((m == 0).any()):
+            e.masked_fill_(m == 0, -torch.inf)
+        keep_in_range(e, 1)
+        whole = e.exp2_().sum(1)
+        e.mul_((tau[some] / whole).masked_fill_(whole == 0, 0)[:, None])
+        total.index_add_(0, places.flatten(), e.flatten())
+    return total.reshape(layer.exponents.shape)
