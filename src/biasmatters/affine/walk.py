@@ -22,6 +22,7 @@ from torch import Tensor
 from biasmatters.affine.axis import labels, per_sample, row_sums
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import InputError
+from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.recording import Recording, Step
 
@@ -109,11 +110,8 @@ class Walk:
         if self.fallback == "drop":
             self.dropped += per_sample(stranded, axis, self.samples)
             return torch.zeros_like(x)
-        support = mixing.power(0 if self.fallback == "uniform" else 1, x)
-        total = support.forward(torch.ones_like(x))
-        reached = total > 0
-        beta = support.transpose((stranded / total).where(reached, 0))
-        lost = stranded.masked_fill(reached, 0)
+        exponent = 0 if self.fallback == "uniform" else 1
+        beta, lost = hand_to_support(mixing, x, stranded, exponent)
         if bool(lost.any()):
             amount = per_sample(lost, axis, self.samples) * self.samples / x.numel()
             beta = beta + self._broadcast(amount, x, home)

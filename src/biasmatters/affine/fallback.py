@@ -1,0 +1,52 @@
+"""Where the bias of units without any contributing input goes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.mixing import Mixing, Tileable, raise_to
+
+# Connections listed at a time for each thread, and the share of units up to which they are listed.
+LISTED = 1 << 17
+FEW = 0.1
+
+
+def hand_to_support(mixing: Mixing, x: Tensor, tau: Tensor, exponent: int) -> tuple[Tensor, Tensor]:
+    """Split tau over a unit's real inputs in proportion to ``|m|^exponent``, whatever they carry.
+
+    Args:
+        mixing: The linear map.
+        x: Its input.
+        tau: Like its output.
+        exponent: 0 for even shares, 1 for shares by weight.
+
+    Returns:
+        The inputs' bias, and the tau of units that have no input at all.
+    """
+    if isinstance(mixing, Tileable) and int(tau.count_nonzero()) < FEW * tau.numel():
+        return _listed(mixing, x, tau, exponent)
+    support = mixing.power(exponent, x)
+    total = support.forward(torch.ones_like(x))
+    reached = total > 0
+    beta = support.transpose((tau / total).where(reached, 0))
+    return beta, tau.masked_fill(reached, 0)
+
+
+def _listed(mixing: Tileable, x: Tensor, tau: Tensor, exponent: int) -> tuple[Tensor, Tensor]:
+    """Unit by unit, for few of them."""
+    real = mixing.lay_out(torch.ones_like(x))
+    flat, carried = real.flatten(), tau.flatten()
+    units = carried.nonzero().squeeze(1)
+    at = mixing.addresses(real.shape, tau.shape, units)
+    beta, lost = torch.zeros_like(flat), torch.zeros_like(carried)
+    step = max(1, LISTED * torch.get_num_threads() // max(len(at.steps), 1))
+    for start in range(0, len(units), step):
+        some = slice(start, start + step)
+        places = at.starts[some, None] + at.steps
+        sizes = raise_to(at.coefficients[at.rows[some]].to(x.dtype), exponent) * flat[places]
+        total, here = sizes.sum(1), carried[units[some]]
+        share = (here / total).where(total > 0, 0)
+        beta.index_add_(0, places.flatten(), (sizes * share[:, None]).flatten())
+        lost[units[some]] = here.where(total == 0, 0)
+    return mixing.take_up(beta.reshape(real.shape), x.shape), lost.reshape(tau.shape)
