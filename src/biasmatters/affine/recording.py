@@ -238,7 +238,8 @@ def _needed(nodes: list[Node], value: Tensor) -> set[int]:
 
 def _finite(intercept: Tensor | None) -> Tensor | None:
     """Infinite constants (masked logits) as 0: the gradient that meets them is 0."""
-    if intercept is None or not bool(intercept.isinf().any()):
+    # One sum is cheaper than a mask, and is finite only where all terms are.
+    if intercept is None or bool(intercept.sum().isfinite()):
         return intercept
     return intercept.masked_fill(intercept.isinf(), 0)
 

@@ -37,6 +37,24 @@ def piecewise(call: Call, knots: Sequence[float | Tensor]) -> Form:
     return elementwise(call, lambda: derivative(call), intercept, gap=gap)
 
 
+def between(call: Call, low: float, high: float) -> Form:
+    """The identity between two bounds: slope ``1[low < z < high]``, and else its bound itself."""
+    z = call.inputs[0].detach()
+
+    def inside() -> Tensor:
+        return (z > low) & (z < high)
+
+    def gap() -> Tensor:
+        return torch.minimum((z - low).abs_(), (z - high).abs_())
+
+    return elementwise(
+        call,
+        lambda: inside().to(z.dtype),
+        lambda: call.output.detach().masked_fill(inside(), 0),
+        gap=gap,
+    )
+
+
 @handles("relu")
 def relu(call: Call) -> Form:
     """``max(z, 0)``: slope ``1[z > 0]``, no intercept."""
@@ -60,13 +78,13 @@ def rrelu(call: Call) -> Form:
 @handles("relu6")
 def relu6(call: Call) -> Form:
     """``min(max(z, 0), 6)``."""
-    return piecewise(call, (0.0, 6.0))
+    return between(call, 0.0, 6.0)
 
 
 @handles("hardtanh")
 def hardtanh(call: Call) -> Form:
     """``min(max(z, low), high)``."""
-    return piecewise(call, (call.arg(1, "min_val", -1.0), call.arg(2, "max_val", 1.0)))
+    return between(call, call.arg(1, "min_val", -1.0), call.arg(2, "max_val", 1.0))
 
 
 @handles("clamp", "clip", "clamp_min", "clamp_max")
