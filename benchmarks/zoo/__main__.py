@@ -43,6 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     _measure(plan, [name for name in names if name not in done], results)
     rows = results.read()
     origin = facts("benchmarks.zoo", arguments, threads, PACKAGES)
+    origin += [("note", note) for note in options.note]
     (options.out / "zoo.md").write_text(render(rows, origin))
     failed = [row["model"] for row in rows if not succeeded(row)]
     console = Console()
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds for each part")
     parser.add_argument("--peer-timeout", type=float, default=120, help="seconds for each peer")
+    parser.add_argument("--note", action="append", default=[], help="a line for the table's head")
     parser.add_argument("--again", action="store_true", help="measure anew what did not pass")
     return parser
 
