@@ -28,8 +28,9 @@ def hand_to_support(mixing: Mixing, x: Tensor, tau: Tensor, exponent: int) -> tu
         return _listed(mixing, x, tau, exponent)
     support = mixing.power(exponent, x)
     total = support.forward(torch.ones_like(x))
-    reached = total > 0
-    beta = support.transpose((tau / total).where(reached, 0))
+    share = tau / total
+    reached = (total > 0) & share.isfinite()
+    beta = support.transpose(share.where(reached, 0))
     return beta, tau.masked_fill(reached, 0)
 
 
@@ -46,7 +47,9 @@ def _listed(mixing: Tileable, x: Tensor, tau: Tensor, exponent: int) -> tuple[Te
         places = at.starts[some, None] + at.steps
         sizes = raise_to(at.coefficients[at.rows[some]].to(x.dtype), exponent) * flat[places]
         total, here = sizes.sum(1), carried[units[some]]
-        share = (here / total).where(total > 0, 0)
+        share = here / total
+        reached = (total > 0) & share.isfinite()
+        share = share.where(reached, 0)
         beta.index_add_(0, places.flatten(), (sizes * share[:, None]).flatten())
-        lost[units[some]] = here.where(total == 0, 0)
+        lost[units[some]] = here.masked_fill(reached, 0)
     return mixing.take_up(beta.reshape(real.shape), x.shape), lost.reshape(tau.shape)

@@ -24,6 +24,7 @@ from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.precision import at_least_single, full_precision
 from biasmatters.affine.recording import Recording, Step
 
 Fallback = Literal["uniform", "weight", "drop"]
@@ -79,7 +80,7 @@ class Walk:
         if not bool(x.sum().isfinite()):
             x = finite(x)
         # Under autocast a layer's output, and so its bias, has another dtype than its input.
-        dtype = torch.promote_types(x.dtype, tau.dtype)
+        dtype = at_least_single(torch.promote_types(x.dtype, tau.dtype))
         x, tau = x.to(dtype), tau.to(dtype)
         scale = None if self._scale is None else self._scale.reshape(tau.shape).to(dtype)
         if self.probe is not None:
@@ -154,7 +155,8 @@ def walk(
         keep_layers: Whether to return the bias that arrives at each operation's output.
         probe: Called with every mixing operation.
     """
-    with torch.inference_mode(False), torch.no_grad():
+    precision = full_precision(recording.output.device)
+    with torch.inference_mode(False), torch.no_grad(), precision:
         scales = _folded_scales(recording.steps) if fold else {}
         state = Walk(split, fallback, recording.samples, recording.output, probe)
         betas: dict[int, Tensor] = {}

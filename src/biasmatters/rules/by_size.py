@@ -93,4 +93,4 @@ def _note(plans: list[Plan], mixing: Mixing, x: Tensor, tau: Tensor) -> None:
 def _covered(mixing: Mixing, x: Tensor, tau: Tensor) -> int:
     """How many contributions the units with bias have."""
     count = mixing.power(0, x).forward((x != 0).to(x.dtype))
-    return int(count.masked_fill(tau == 0, 0).sum(dtype=torch.float64))
+    return int(count.masked_fill(tau == 0, 0).cpu().sum(dtype=torch.float64))

@@ -75,6 +75,11 @@ def expand(sign: int, reach: float, tolerance: float) -> Expansion:
     Raises:
         ValueError: If float64 cannot reach the tolerance.
     """
+    with torch.device("cpu"):  # whatever the default device, which may lack float64
+        return _expand(sign, reach, tolerance)
+
+
+def _expand(sign: int, reach: float, tolerance: float) -> Expansion:
     nodes = _nodes_for(reach, tolerance / 2)
     inherent = _interpolation_bound(nodes, reach)
     matrix = _coefficients(sign, reach, nodes)
@@ -82,7 +87,7 @@ def expand(sign: int, reach: float, tolerance: float) -> Expansion:
     rest[0] = 0
     u, s, v = torch.linalg.svd(rest)
     budget = tolerance - inherent
-    for rank in range(nodes + 1):
+    for rank in range(1, nodes + 1):
         root = s[:rank].sqrt()
         weights, inputs = (u[:, :rank] * root).T, v[:rank] * root[:, None]
         cut = float((rest - weights.T @ inputs).abs().sum())

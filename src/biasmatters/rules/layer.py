@@ -10,7 +10,7 @@ from torch import Tensor
 # In powers of two: what may stand without looking for the largest; what counts as nothing beside
 # the largest, far below round-off; and where all exponents are negative and the largest is not
 # looked for, what counts as nothing, and the sum below which that would show.
-SAFE, NOTHING, TINY = 85.0, -64.0, -100.0
+SAFE, NOTHING, TINY = 40.0, -64.0, -100.0
 WEAK = 2.0**-36
 
 

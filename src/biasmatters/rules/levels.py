@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -17,15 +18,21 @@ def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> list[Tensor]:
         unit_axis: The axis of tau along which coefficients differ.
 
     Returns:
-        At most two tensors ``(P,)``; a unit that lacks the second level has -1 there.
+        At most two tensors ``(P,)``; a unit that lacks the second level has -1 there. None where
+        they would cover less than half of the slopes.
     """
     axis = unit_axis % tau.ndim
     if scale is None:
         return [tau.new_ones(tau.shape[axis])]
     size = scale.expand_as(tau).abs()
     others = [a for a in range(tau.ndim) if a != axis]
-    largest, smallest = size.amax(others), size.amin(others)
-    second = smallest.masked_fill((smallest == largest) | (smallest == 0), -1)
+    largest = size.amax(others)
     if not bool((largest > 0).any()):
         return []
-    return [largest, second] if bool((second > 0).any()) else [largest]
+    smallest = size.where(size > 0, torch.inf).amin(others)
+    second = smallest.masked_fill(smallest >= largest, -1)
+    found = [largest, second] if bool((second > 0).any()) else [largest]
+    shape = [-1 if a == axis else 1 for a in range(tau.ndim)]
+    covered = sum(int((size == values.reshape(shape)).sum()) for values in found)
+    idle = int((largest == 0).sum()) * (size.numel() // max(len(largest), 1))
+    return found if 2 * (covered - idle) >= int(size.count_nonzero()) else []

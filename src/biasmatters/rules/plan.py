@@ -162,6 +162,8 @@ def _fineness(sizes: Tensor, inputs: Tensor) -> float:
     if not len(some) or not len(values):
         return FINEST
     wanted = FINENESS * float((-some[:, None] * values).exp().mean())
+    if not math.isfinite(wanted):
+        return FINEST
     return max(4.0 ** math.floor(math.log(max(wanted, FINEST), 4)), FINEST)
 
 

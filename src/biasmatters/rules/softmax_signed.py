@@ -8,6 +8,7 @@ from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.exponentials import split_by_value
+from biasmatters.rules.journal import Choice, listening, note
 from biasmatters.rules.softmax import checked_temperature, live_units, masked_softmax
 
 
@@ -41,5 +42,7 @@ class SoftmaxSigned:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Connection by connection."""
-        _, live = live_units(mixing, x, scale)
+        count, live = live_units(mixing, x, scale)
+        if listening():
+            note(Choice("direct", int(count.where(live & (tau != 0), 0).cpu().double().sum())))
         return split_by_value(self.temperature, mixing, x, tau.where(live, 0), scale), live

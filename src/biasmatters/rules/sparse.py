@@ -10,7 +10,7 @@ from biasmatters.rules.layer import Layer, keep_in_range
 
 # Connections at a time for each thread, and the share of units up to which they are listed.
 LISTED = 1 << 17
-FEW = 0.3
+FEW = 0.2
 
 
 def few(tau: Tensor) -> bool:

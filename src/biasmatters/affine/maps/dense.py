@@ -66,6 +66,10 @@ class DenseMap:
     def tiles(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
         """Units, and samples where they are many."""
         units, inputs = self.weight.shape
+        if x.ndim == 1:
+            for rows in ranges(units, max(1, limit // max(inputs, 1))):
+                yield Tile(DenseMap(self.weight[rows]), (slice(None),), (rows,))
+            return
         lead = (slice(None),) * (x.ndim - 2)
         places = max(x.numel() // max(len(x) * inputs, 1), 1)
         samples = max(1, limit // max(inputs * places, 1))
