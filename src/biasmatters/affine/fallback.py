@@ -41,11 +41,8 @@ def _listed(mixing: Tileable, x: Tensor, tau: Tensor, exponent: int) -> tuple[Te
     units = carried.nonzero().squeeze(1)
     at = mixing.addresses(real.shape, tau.shape, units)
     beta, lost = torch.zeros_like(flat), torch.zeros_like(carried)
-    step = max(1, LISTED * torch.get_num_threads() // max(len(at.steps), 1))
-    for start in range(0, len(units), step):
-        some = slice(start, start + step)
-        places = at.starts[some, None] + at.steps
-        sizes = raise_to(at.coefficients[at.rows[some]].to(x.dtype), exponent) * flat[places]
+    for some, places, coefficients in at.pieces(LISTED):
+        sizes = raise_to(coefficients.to(x.dtype), exponent) * flat[places]
         total, here = sizes.sum(1), carried[units[some]]
         share = here / total
         reached = (total > 0) & share.isfinite()

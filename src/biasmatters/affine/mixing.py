@@ -84,6 +84,17 @@ class Addresses:
     rows: Tensor
     coefficients: Tensor
 
+    def pieces(self, limit: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Some units at a time, about ``limit`` connections for each thread.
+
+        Yields:
+            Which units, ``(U', K)`` the places of their inputs, and ``(U', K)`` their coefficients.
+        """
+        step = max(1, limit * torch.get_num_threads() // max(len(self.steps), 1))
+        for some in ranges(len(self.starts), step):
+            places = self.starts[some, None] + self.steps
+            yield some, places, self.coefficients[self.rows[some]]
+
 
 @runtime_checkable
 class Tileable(Mixing, Protocol):
@@ -186,16 +197,3 @@ def ranges(size: int, step: int) -> list[slice]:
     """About equal ranges no longer than a step, that cover ``size`` together."""
     count = -(-size // step)
     return [slice(i * size // count, (i + 1) * size // count) for i in range(count)]
-
-
-def transpose_of(function: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[Tensor], Tensor]:
-    """Transpose of a linear function, from one evaluation of it under autograd."""
-    with torch.enable_grad():
-        leaf = torch.zeros_like(like).requires_grad_()
-        out = function(leaf)
-
-    def transpose(tau: Tensor) -> Tensor:
-        (grad,) = torch.autograd.grad(out, leaf, tau, retain_graph=True)
-        return grad
-
-    return transpose

@@ -10,7 +10,7 @@ from biasmatters.rules import exponentials
 from biasmatters.rules.expanded import Units, split_expanded
 from biasmatters.rules.journal import Choice, listening, note
 from biasmatters.rules.plan import Plan, make_plans
-from biasmatters.rules.softmax import live_units, tolerance_for
+from biasmatters.rules.softmax import contributions, live_by, live_units, tolerance_for
 
 # Numbers that the features of a band hold for each thread.
 BAND = 1 << 20
@@ -69,7 +69,7 @@ def _by_bands(
         present = (inputs != 0).to(inputs.dtype)
         counting = band.mixing.power(0, inputs)
         count = counting.forward(present)
-        here = count > 0.5 if some is None else (count > 0.5) & (some != 0)
+        here = live_by(count, some)
         left = left.where(here, 0)
         for plan in plans:
             part = left if plan.everywhere else left.where(plan.covers(some), 0)
@@ -92,5 +92,4 @@ def _note(plans: list[Plan], mixing: Mixing, x: Tensor, tau: Tensor) -> None:
 
 def _covered(mixing: Mixing, x: Tensor, tau: Tensor) -> int:
     """How many contributions the units with bias have."""
-    count = mixing.power(0, x).forward((x != 0).to(x.dtype))
-    return int(count.masked_fill(tau == 0, 0).cpu().sum(dtype=torch.float64))
+    return contributions(live_units(mixing, x, None)[0], tau)

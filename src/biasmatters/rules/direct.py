@@ -49,7 +49,7 @@ def split_directly(
         scale: As in `Rule.split`.
         max_elements: Connections held at a time (at least one unit's for each place).
     """
-    wide = mixing.lay_out(x) if isinstance(mixing, Tileable) else x
+    wide = laid_out(mixing, x)
     total = torch.zeros_like(wide)
     for tile in tiles(mixing, x, tau, max_elements):
         links = tile.mixing.connections(wide[tile.inputs])
@@ -58,7 +58,7 @@ def split_directly(
             weights = alpha(block.e, block.present, block.tau, 3)
             part[block.rows] += (weights * block.tau).sum(2)
         total[tile.inputs] += links.scatter(part)
-    return mixing.take_up(total, x.shape) if isinstance(mixing, Tileable) else total
+    return taken_up(mixing, total, x.shape)
 
 
 def every_block(
@@ -69,10 +69,20 @@ def every_block(
     max_elements: int = MAX_ELEMENTS,
 ) -> Iterator[Block]:
     """All connections of a map, tile by tile and block by block."""
-    wide = mixing.lay_out(x) if isinstance(mixing, Tileable) else x
+    wide = laid_out(mixing, x)
     for tile in tiles(mixing, x, tau, max_elements):
         links = tile.mixing.connections(wide[tile.inputs])
         yield from blocks(links, tau[tile.outputs], _part(scale, tau, tile), max_elements)
+
+
+def laid_out(mixing: Mixing, x: Tensor) -> Tensor:
+    """The input as the tiles of a map cut it up."""
+    return mixing.lay_out(x) if isinstance(mixing, Tileable) else x
+
+
+def taken_up(mixing: Mixing, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Transpose of `laid_out`, for an input of a shape."""
+    return mixing.take_up(values, shape) if isinstance(mixing, Tileable) else values
 
 
 def tiles(mixing: Mixing, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from biasmatters.affine.mixing import Mixing, Tileable, ranges
 from biasmatters.rules.depthwise import is_depthwise, split_depthwise
-from biasmatters.rules.direct import tiles
+from biasmatters.rules.direct import laid_out, taken_up, tiles
 from biasmatters.rules.layer import Layer, Shares, largest
 from biasmatters.rules.sparse import few, split_sparsely
 
@@ -40,7 +40,7 @@ def split_by_size(
         tau: Like its output; 0 for units without any contribution.
         scale: As in `Rule.split`.
     """
-    wide = _laid_out(mixing, x)
+    wide = laid_out(mixing, x)
     exponents = wide.abs() * (sign / temperature * math.log2(math.e))
     most = largest(exponents)
     exponents.masked_fill_(wide == 0, -torch.inf)
@@ -61,16 +61,12 @@ def split_by_value(
         tau: Like its output; 0 for units without any contribution.
         scale: As in `Rule.split`.
     """
-    wide = _laid_out(mixing, x)
+    wide = laid_out(mixing, x)
     exponents = wide * (math.log2(math.e) / temperature)
     absent = torch.zeros_like(wide).masked_fill_(wide == 0, -torch.inf)
     steep = _steepness(tau.sign() if scale is None else tau.sign() * scale, tau)
     layer = Layer(exponents, absent, tau, steep, True, largest(exponents), False)
     return _tiled(mixing, x, layer)
-
-
-def _laid_out(mixing: Mixing, x: Tensor) -> Tensor:
-    return mixing.lay_out(x) if isinstance(mixing, Tileable) else x
 
 
 def _steepness(values: Tensor, tau: Tensor) -> Tensor | None:
@@ -94,14 +90,12 @@ def _tiled(mixing: Mixing, x: Tensor, layer: Layer) -> Tensor:
         total[tile.inputs] += beta
         if left is not None:
             weak.append((tile.outputs, left))
-    if not isinstance(mixing, Tileable):
-        return total
-    if weak:
+    if weak and isinstance(mixing, Tileable):
         rest = torch.zeros_like(layer.tau)
         for outputs, left in weak:
             rest[outputs] = left.reshape(rest[outputs].shape)
         total += split_sparsely(mixing, replace(layer, tau=rest))
-    return mixing.take_up(total, x.shape)
+    return taken_up(mixing, total, x.shape)
 
 
 def _split(mixing: Mixing, layer: Layer) -> tuple[Tensor, Tensor | None]:

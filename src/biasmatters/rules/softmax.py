@@ -58,5 +58,15 @@ def tolerance_for(tolerance: float | None, dtype: torch.dtype) -> float:
 def live_units(mixing: Mixing, x: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
     """How many contributions each unit has, and a mask of the units that have any."""
     count = mixing.power(0, x).forward((x != 0).to(x.dtype))
+    return count, live_by(count, scale)
+
+
+def live_by(count: Tensor, scale: Tensor | None) -> Tensor:
+    """Which units have any contribution, by their number of connections and their slopes."""
     live = count > 0.5
-    return count, live if scale is None else live & (scale != 0)
+    return live if scale is None else live & (scale != 0)
+
+
+def contributions(count: Tensor, tau: Tensor) -> int:
+    """How many contributions the units with bias have."""
+    return int(count.masked_fill(tau == 0, 0).cpu().sum(dtype=torch.float64))

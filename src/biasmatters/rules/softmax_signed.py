@@ -9,7 +9,7 @@ from torch import Tensor
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.exponentials import split_by_value
 from biasmatters.rules.journal import Choice, listening, note
-from biasmatters.rules.softmax import checked_temperature, live_units, masked_softmax
+from biasmatters.rules.softmax import checked_temperature, contributions, live_units, masked_softmax
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,5 @@ class SoftmaxSigned:
         """Connection by connection."""
         count, live = live_units(mixing, x, scale)
         if listening():
-            note(Choice("direct", int(count.where(live & (tau != 0), 0).cpu().double().sum())))
+            note(Choice("direct", contributions(count, tau.where(live, 0))))
         return split_by_value(self.temperature, mixing, x, tau.where(live, 0), scale), live

@@ -31,11 +31,8 @@ def split_sparsely(mixing: Tileable, layer: Layer) -> Tensor:
     steep = None if layer.steep is None else layer.steep.flatten()[units]
     exponents = layer.exponents.flatten()
     total = torch.zeros_like(exponents)
-    step = max(1, LISTED * torch.get_num_threads() // max(len(at.steps), 1))
-    for start in range(0, len(units), step):
-        some = slice(start, start + step)
-        places = at.starts[some, None] + at.steps
-        m = at.coefficients[at.rows[some]].to(exponents.dtype)
+    for some, places, coefficients in at.pieces(LISTED):
+        m = coefficients.to(exponents.dtype)
         m = m if layer.signed else m.abs()
         e = exponents[places].mul_(m)
         if steep is not None:

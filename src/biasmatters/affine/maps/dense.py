@@ -9,14 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
+from biasmatters.affine.maps.by_samples import BySamples
+from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to, ranges
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
 
 
 @dataclass(frozen=True)
-class DenseMap:
+class DenseMap(BySamples):
     """``out[..., p] = sum_q weight[p, q] x[..., q]`` with ``weight`` of shape ``(P, Q)``."""
 
     weight: Tensor
@@ -41,19 +42,6 @@ class DenseMap:
             return out.reshape(*out.shape[:-1], rank, inputs).movedim(-2, 1)
 
         return Linear(lambda x: x.movedim(1, -2).flatten(-2) @ wide.T, transpose)
-
-    def padded(self, x: Tensor) -> Tensor:
-        """The input itself."""
-        return x
-
-    def cropped(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The values themselves."""
-        return values
-
-    def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
-        """Samples."""
-        for some in ranges(len(x), max(1, limit // max(x[:1].numel(), 1))):
-            yield Band(self, (some,), (some,))
 
     def lay_out(self, x: Tensor) -> Tensor:
         """The input itself."""

@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from biasmatters.affine.maps.by_samples import BySamples
 from biasmatters.affine.maps.conv import ConvMap, by_group, by_rank
-from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
+from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to
 
 
 @dataclass(frozen=True)
-class TransposedConvMap:
+class TransposedConvMap(BySamples):
     """A transposed convolution without its bias.
 
     Attributes:
@@ -98,19 +99,6 @@ class TransposedConvMap:
     def tiles(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
         """Those of the convolution over the laid-out input."""
         return self._gathering().tiles(x, tau, limit)
-
-    def padded(self, x: Tensor) -> Tensor:
-        """The input itself."""
-        return x
-
-    def cropped(self, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """The values themselves."""
-        return values
-
-    def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
-        """Samples."""
-        for some in ranges(len(x), max(1, limit // max(x[:1].numel(), 1))):
-            yield Band(self, (some,), (some,))
 
     def addresses(self, shape: Sequence[int], outputs: Sequence[int], units: Tensor) -> Addresses:
         """Those of the convolution over the laid-out input."""
