@@ -6,8 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from biasmatters.rules.expansion import expand, round_up, series
+from biasmatters.rules.expansion import expand, round_up
+from biasmatters.rules.series import Terms
+
+
+def series(at: Tensor, coefficients: Tensor) -> Tensor:
+    terms = Terms(coefficients.shape[1], at)
+    return terms.prepared(coefficients, at) @ terms.at(at)
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
@@ -42,3 +49,16 @@ def test_reaches_are_rounded_up_to_a_grid() -> None:
     assert round_up(1.0) == 1.0
     assert 1.0 < round_up(1.01) < 1.2
     assert round_up(1e-9) == round_up(1e-3) > 1e-3
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, 9])
+def test_terms_are_chebyshev_polynomials(degree: int) -> None:
+    at = torch.linspace(0, 1, 7, dtype=torch.float64)
+    weights = torch.arange(7.0, dtype=torch.float64)
+    terms = Terms(degree, at)
+    each = terms.prepared(torch.eye(degree, dtype=torch.float64), at)
+    wanted = torch.stack([(j * (2 * at - 1).arccos()).cos() for j in range(degree)])
+    torch.testing.assert_close(each @ terms.at(at), wanted)
+    torch.testing.assert_close(each @ terms.at(at, weights), wanted * weights)
+    fewer = terms.prepared(torch.ones(1, 1, dtype=torch.float64), at)
+    torch.testing.assert_close(fewer @ terms.at(at), torch.ones(1, 7, dtype=torch.float64))

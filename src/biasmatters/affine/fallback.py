@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Mixing, Tileable, raise_to
+from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
 
 # Connections listed at a time for each thread, and the share of units up to which they are listed.
 LISTED = 1 << 17
@@ -27,11 +27,18 @@ def hand_to_support(mixing: Mixing, x: Tensor, tau: Tensor, exponent: int) -> tu
     if isinstance(mixing, Tileable) and int(tau.count_nonzero()) < FEW * tau.numel():
         return _listed(mixing, x, tau, exponent)
     support = mixing.power(exponent, x)
-    total = support.forward(torch.ones_like(x))
+    total = _sizes(mixing, exponent, x, support)
     share = tau / total
     reached = (total > 0) & share.isfinite()
     beta = support.transpose(share.where(reached, 0))
     return beta, tau.masked_fill(reached, 0)
+
+
+def _sizes(mixing: Mixing, exponent: int, x: Tensor, support: Linear) -> Tensor:
+    """``sum_q |m|^exponent`` of each unit; where samples share coefficients, of one sample."""
+    if isinstance(mixing, Stackable) and x.ndim > 1 and len(x):
+        return mixing.power(exponent, x[:1]).forward(torch.ones_like(x[:1]))
+    return support.forward(torch.ones_like(x))
 
 
 def _listed(mixing: Tileable, x: Tensor, tau: Tensor, exponent: int) -> tuple[Tensor, Tensor]:

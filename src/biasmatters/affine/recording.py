@@ -103,7 +103,7 @@ class Recording:
         """The bias share of every operation that has an intercept."""
         zero = torch.zeros_like(self.output)
         rows = [
-            LedgerRow(s.label, s.form.kind, s.node.call.op, _share(s, self.samples))
+            LedgerRow(s.label, s.form.kind, s.node.call.op, _weigh(s, self.samples))
             for s in self.steps
             if s.intercept is not None and s.grad is not None
         ]
@@ -114,7 +114,7 @@ class Recording:
         total = torch.zeros_like(self.output)
         for step in self.steps:
             if step.intercept is not None and step.grad is not None:
-                total = total + _weigh(step, self.samples, torch.abs).to(total)
+                total = total + _weigh(step, self.samples, sizes=True).to(total)
         return total
 
 
@@ -255,19 +255,16 @@ def _labels(nodes: list[Node]) -> list[str]:
     return labels
 
 
-def _share(step: Step, samples: int) -> Tensor:
-    """``<G, intercept>`` for each sample."""
-    return _weigh(step, samples, lambda grad: grad)
-
-
-def _weigh(step: Step, samples: int, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    """Sum of ``measure(G) * measure(intercept)``, G first where the intercept repeats."""
+def _weigh(step: Step, samples: int, *, sizes: bool = False) -> Tensor:
+    """``<G, intercept>`` of each sample, or of their sizes; G first where the intercept repeats."""
     if step.grad is None or step.intercept is None:
         return torch.zeros(samples)
-    grad, axis = measure(step.grad), step.node.axis
-    intercept = measure(step.intercept).to(grad.dtype)
+    grad, axis, intercept = step.grad, step.node.axis, step.intercept.to(step.grad.dtype)
     shape = [1] * (grad.ndim - intercept.ndim) + list(intercept.shape)
     repeats = [a for a in range(grad.ndim) if shape[a] == 1 and a != axis]
-    if repeats:
+    if repeats and sizes:
+        grad = torch.linalg.vector_norm(grad, 1, repeats, keepdim=True)
+    elif repeats:
         grad = grad.sum(repeats, keepdim=True)
-    return per_sample(grad * intercept.reshape(shape), axis, samples)
+    product = grad * intercept.reshape(shape)
+    return per_sample(product.abs_() if sizes else product, axis, samples)

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Linear, Stackable
-from biasmatters.rules.expansion import series
+from biasmatters.affine.mixing import Linear, Stackable, ranges
+from biasmatters.rules.expansion import Expansion
 from biasmatters.rules.plan import Plan
-
-CHUNK = 1 << 16
+from biasmatters.rules.series import CHUNK, Terms
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ def split_expanded(
         The inputs' bias, and the tau of units that the bound does not cover.
     """
     inputs, counting = plan.scaled(x), units.counting
-    features = _features(inputs, plan.expansion.inputs).mul_(units.present.unsqueeze(1))
-    free = _features(inputs, plan.expansion.free[None]).squeeze(1).mul_(units.present)
+    features, free = _features(inputs, units.present, plan.expansion)
     stacked = mixing.stack(plan.tables, x)
     whole = stacked.forward(features).add_(counting.forward(free))
     coarse = whole * (tolerance / (2 * plan.expansion.bound)) < units.count
@@ -68,16 +67,19 @@ def split_expanded(
     return beta, units.tau.where(coarse, 0)
 
 
-def _features(values: Tensor, coefficients: Tensor) -> Tensor:
-    """``(B, r, *rest)`` from ``(B, *rest)``, in pieces that stay in the cache."""
-    rank, batch = len(coefficients), len(values)
-    flat = values.reshape(batch, -1)
-    out = values.new_empty(batch, rank, flat.shape[1])
-    if flat.shape[1] * 16 < CHUNK:
-        out.copy_(series(flat.reshape(-1), coefficients).reshape(rank, batch, -1).transpose(0, 1))
-    else:
-        for row in range(batch):
-            for start in range(0, flat.shape[1], CHUNK):
-                part = slice(start, start + CHUNK)
-                out[row, :, part] = series(flat[row, part], coefficients)
-    return out.reshape(batch, rank, *values.shape[1:])
+def _features(values: Tensor, present: Tensor, expansion: Expansion) -> tuple[Tensor, Tensor]:
+    """The psi ``(B, r, *rest)`` and g ``(B, *rest)`` of ``(B, *rest)``, 0 where not present."""
+    batch, rank = len(values), expansion.rank
+    terms = Terms(max(expansion.inputs.shape[1], len(expansion.free)), values)
+    inputs = terms.prepared(expansion.inputs, values)
+    alone = terms.prepared(expansion.free[None], values)
+    flat, shown = values.reshape(batch, -1), present.reshape(batch, -1)
+    features, free = values.new_empty(batch, rank, flat.shape[1]), torch.empty_like(flat)
+    for rows in ranges(batch, max(1, CHUNK // max(flat.shape[1], 1))):
+        some = rows.stop - rows.start
+        for part in ranges(flat.shape[1], CHUNK):
+            found = terms.at(flat[rows, part].reshape(-1), shown[rows, part].reshape(-1))
+            found = found.view(terms.degree, some, -1).transpose(0, 1)
+            torch.bmm(inputs.expand(some, -1, -1), found, out=features[rows, :, part])
+            torch.bmm(alone.expand(some, -1, -1), found, out=free[rows, part].unsqueeze(1))
+    return features.reshape(batch, rank, *values.shape[1:]), free.reshape(values.shape)

@@ -145,18 +145,3 @@ def _coefficients(sign: int, reach: float, nodes: int) -> Tensor:
     return cosines @ values @ cosines.T
 
 
-def series(values: Tensor, coefficients: Tensor) -> Tensor:
-    """Chebyshev series at every entry of ``(E,)`` values in [0, 1]: ``(r, E)``.
-
-    Args:
-        values: Flat, of the dtype to work in.
-        coefficients: ``(r, n)``.
-    """
-    terms = values.new_empty(coefficients.shape[1], len(values))
-    terms[0] = 1
-    if len(terms) > 1:
-        torch.mul(values, 2, out=terms[1]).sub_(1)
-        twice = terms[1] * 2
-    for j in range(2, len(terms)):
-        torch.mul(terms[j - 1], twice, out=terms[j]).sub_(terms[j - 2])
-    return coefficients.to(values) @ terms

@@ -15,10 +15,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Mixing, Tileable, ranges
-from biasmatters.rules.depthwise import is_depthwise, split_depthwise
+from biasmatters.affine.mixing import Connections, Mixing, Stackable, Tileable, ranges
+from biasmatters.rules.depthwise import channels_last, is_depthwise, split_depthwise
 from biasmatters.rules.direct import laid_out, taken_up, tiles
-from biasmatters.rules.layer import Layer, Shares, largest
+from biasmatters.rules.layer import Layer, Shares, cut, largest
+from biasmatters.rules.rows import has_rows, split_by_rows
 from biasmatters.rules.sparse import few, split_sparsely
 
 # Connections in a block for each thread, and gathered inputs at a time.
@@ -40,13 +41,21 @@ def split_by_size(
         tau: Like its output; 0 for units without any contribution.
         scale: As in `Rule.split`.
     """
-    wide = laid_out(mixing, x)
-    exponents = wide.abs() * (sign / temperature * math.log2(math.e))
-    most = largest(exponents)
+    wide, tau = _in_order(mixing, x, tau)
+    exponents = wide.abs().mul_(sign)
     exponents.masked_fill_(wide == 0, -torch.inf)
-    steep = None if scale is None else _steepness(scale.abs(), tau)
-    falls = sign < 0 and isinstance(mixing, Tileable)
-    return _tiled(mixing, x, Layer(exponents, None, tau, steep, False, most, falls))
+    steep, gains = _steepness(mixing, None if scale is None else scale.abs(), tau)
+    layer = Layer(
+        exponents,
+        tau,
+        steep,
+        gains,
+        signed=False,
+        largest=largest(wide),
+        falls=sign < 0 and isinstance(mixing, Tileable),
+        rate=_rate(temperature, x),
+    )
+    return _tiled(mixing, x, layer)
 
 
 def split_by_value(
@@ -61,23 +70,55 @@ def split_by_value(
         tau: Like its output; 0 for units without any contribution.
         scale: As in `Rule.split`.
     """
-    wide = laid_out(mixing, x)
-    exponents = wide * (math.log2(math.e) / temperature)
-    absent = torch.zeros_like(wide).masked_fill_(wide == 0, -torch.inf)
-    steep = _steepness(tau.sign() if scale is None else tau.sign() * scale, tau)
-    layer = Layer(exponents, absent, tau, steep, True, largest(exponents), False)
+    wide, tau = _in_order(mixing, x, tau)
+    steep, gains = _steepness(mixing, tau.sign() if scale is None else tau.sign() * scale, tau)
+    layer = Layer(
+        wide,
+        tau,
+        steep,
+        gains,
+        signed=True,
+        largest=largest(wide),
+        falls=False,
+        rate=_rate(temperature, x),
+    )
     return _tiled(mixing, x, layer)
 
 
-def _steepness(values: Tensor, tau: Tensor) -> Tensor | None:
-    """By unit, 1 where it is 0 (no bias is there); None where it is 1 throughout."""
-    values = values.expand_as(tau)
-    values = values.masked_fill(values == 0, 1)
-    return None if bool((values == 1).all()) else values.contiguous()
+def _in_order(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
+    """The laid-out input and tau, in the order of memory that suits the map."""
+    wide = laid_out(mixing, x)
+    return (channels_last(wide), channels_last(tau)) if is_depthwise(mixing) else (wide, tau)
+
+
+def _rate(temperature: float, x: Tensor) -> float:
+    """In the range of the number format."""
+    limits = torch.finfo(x.dtype)
+    return min(max(math.log2(math.e) / temperature, limits.tiny), limits.max)
+
+
+def _steepness(
+    mixing: Mixing, values: Tensor | None, tau: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """By unit and place, or by unit alone where that is enough; None where it is 1 throughout.
+
+    Where no bias is any number will do.
+    """
+    if values is None:
+        return None, None
+    values, idle = values.expand_as(tau), tau == 0
+    if isinstance(mixing, Stackable) and tau.ndim > 1 and tau.numel():
+        axis = mixing.unit_axis % tau.ndim
+        gains = values.amax([a for a in range(tau.ndim) if a != axis], keepdim=True)
+        if bool(((values == gains) | idle).all()):
+            gains = gains.masked_fill(gains == 0, 1)
+            return None, None if bool((gains == 1).all()) else gains
+    values = values.masked_fill(idle | (values == 0), 1)
+    return None if bool((values == 1).all()) else values.contiguous(), None
 
 
 def _tiled(mixing: Mixing, x: Tensor, layer: Layer) -> Tensor:
-    if isinstance(mixing, Tileable) and few(layer.tau):
+    if isinstance(mixing, Tileable) and few(layer.tau) and not has_rows(mixing):
         return mixing.take_up(split_sparsely(mixing, layer), x.shape)
     total = torch.zeros_like(layer.exponents)
     weak: list[tuple[tuple[slice, ...], Tensor]] = []
@@ -101,27 +142,33 @@ def _tiled(mixing: Mixing, x: Tensor, layer: Layer) -> Tensor:
 def _split(mixing: Mixing, layer: Layer) -> tuple[Tensor, Tensor | None]:
     """The split like the exponents, and the tau of units whose contributions are all tiny."""
     links = mixing.connections(layer.exponents)
-    absent = None if layer.absent is None else mixing.connections(layer.absent).inputs
-    units = links.units(layer.tau)
-    sizes = links.coefficients if layer.signed else links.coefficients.abs()
+    if has_rows(mixing):
+        total, left = split_by_rows(links, layer)
+    else:
+        total, left = _split_by_places(links, layer)
+    return links.scatter(total), left
+
+
+def _split_by_places(links: Connections, layer: Layer) -> tuple[Tensor, Tensor | None]:
+    """The split like the inputs of the connections, with places innermost, and what is left."""
+    units, absent = links.units(layer.tau), layer.absent(links.inputs)
+    sizes = layer.sizes(links.coefficients, layer.gains_of(links))
     steep = None if layer.steep is None else links.units(layer.steep)
-    reach = layer.reach(sizes, steep)
-    holes, left = bool((sizes == 0).any()), torch.zeros_like(units)
-    total = torch.zeros_like(links.inputs)
+    total, left = torch.zeros_like(links.inputs), torch.zeros_like(units)
     for rows, groups, some, places in _spans(links.inputs.shape, units.shape[2]):
-        m = _cut(sizes, (rows, groups, some, slice(None), places))
-        e = m * links.inputs[rows, groups, :, places].unsqueeze(2)
+        span = (rows, groups, some, slice(None), places)
+        e = cut(sizes.values, span) * links.inputs[rows, groups, :, places].unsqueeze(2)
         if steep is not None:
             e.mul_(steep[rows, groups, some, places].unsqueeze(3))
         if absent is not None:
             e.add_(absent[rows, groups, :, places].unsqueeze(2))
-        if holes:
-            e.masked_fill_(m == 0, -torch.inf)
-        shares = Shares(e, 3, units[rows, groups, some, places], layer, reach)
+        if sizes.absent is not None:
+            e.masked_fill_(cut(sizes.absent, span), -torch.inf)
+        shares = Shares(e, 3, units[rows, groups, some, places], layer, sizes.reach)
         if shares.left is not None:
             left[rows, groups, some, places] = shares.left
         _add(total[rows, groups, :, places], e, shares.each.unsqueeze(3))
-    return links.scatter(total), left if bool(left.any()) else None
+    return total, left if bool(left.any()) else None
 
 
 def _add(total: Tensor, e: Tensor, share: Tensor) -> None:
@@ -130,12 +177,6 @@ def _add(total: Tensor, e: Tensor, share: Tensor) -> None:
         total.addcmul_(e.squeeze(2), share.squeeze(2))
     else:
         total += e.mul_(share).sum(2)
-
-
-def _cut(tensor: Tensor, span: tuple[slice, ...]) -> Tensor:
-    """A part of a tensor whose axes of size 1 are broadcast."""
-    whole = slice(None)
-    return tensor[tuple(whole if n == 1 else s for n, s in zip(tensor.shape, span, strict=True))]
 
 
 def _spans(shape: torch.Size, units: int) -> Iterator[Span]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from biasmatters.affine.mixing import Connections
+
 # In powers of two: what may stand without looking for the largest; what counts as nothing beside
 # the largest, far below round-off; and where all exponents are negative and the largest is not
 # looked for, what counts as nothing, and the sum below which that would show.
@@ -16,45 +18,114 @@ WEAK = 2.0**-36
 
 @dataclass(frozen=True)
 class Layer:
-    """What the blocks of a layer are cut from, in powers of two.
+    """What the blocks of a layer are cut from: exponents, to be multiplied by sizes and a rate.
 
     Attributes:
-        exponents: Like the laid-out input: ``x / T``, or its size, or minus that.
-        absent: Like it, -inf where a connection is absent, else 0; None where the exponents say so.
+        exponents: Like the laid-out input: x, or its size, or minus that. Where x is 0 and the
+            connection absent, a size is -inf.
         tau: Bias of the units.
         steep: Like tau, what the exponents of a unit are multiplied by; None for 1.
+        gains: The same, where it is one number for each unit, in a shape that broadcasts to tau.
         signed: Whether coefficients keep their sign.
         largest: Of the exponents' sizes.
         falls: Whether no exponent is positive, and units can be listed.
+        rate: ``log2(e) / T``, by which all exponents are multiplied in the end.
     """
 
     exponents: Tensor
-    absent: Tensor | None
     tau: Tensor
     steep: Tensor | None
+    gains: Tensor | None
     signed: bool
     largest: float
     falls: bool
+    rate: float
 
-    def reach(self, sizes: Tensor, steep: Tensor | None) -> float:
-        """No exponent is larger in size, for some coefficients and slopes."""
-        found = self.largest * largest(sizes)
-        return found if steep is None else found * largest(steep)
+    def sizes(self, coefficients: Tensor, gains: Tensor | None) -> Sizes:
+        """What exponents are multiplied by, connection by connection.
+
+        Args:
+            coefficients: Of the map.
+            gains: The layer's, in a shape that broadcasts to the coefficients.
+        """
+        m = coefficients.clone() if self.signed else coefficients.abs()
+        least, most = (float(v) for v in m.aminmax()) if m.numel() else (1.0, 1.0)
+        absent = coefficients == 0 if least <= 0 and bool((m == 0).any()) else None
+        if gains is not None:
+            m.mul_(gains)
+            least, most = (float(v) for v in m.aminmax())
+        reach = self.largest * max(most, -least) * self.rate
+        reach = reach if self.steep is None else reach * largest(self.steep)
+        if not self.late(reach):
+            m.mul_(self.rate)
+            least *= self.rate
+        tiny = torch.finfo(m.dtype).tiny
+        if not self.signed and least < tiny:  # what underflows is not absent
+            m.clamp_min_(tiny)
+        if absent is not None and self.falls:
+            m.masked_fill_(absent, torch.inf)
+            absent = None
+        return Sizes(m, absent, reach)
+
+    def late(self, reach: float) -> bool:
+        """Whether the rate has to wait until each unit's largest exponent is 0."""
+        return not reach <= SAFE and not self.falls
+
+    def gains_of(self, links: Connections) -> Tensor | None:
+        """The gains as the connections have their units, ``(1, G, P, 1, 1)``."""
+        if self.gains is None:
+            return None
+        return links.units(self.gains.expand_as(self.tau))[:1, :, :, None, :1]
+
+    def absent(self, exponents: Tensor) -> Tensor | None:
+        """What to add to exponents of that many connections: -inf where one is absent.
+
+        None where the exponents say so themselves.
+        """
+        if not self.signed:
+            return None
+        return torch.zeros_like(exponents).masked_fill_(exponents == 0, -torch.inf)
 
     def part(self, inputs: tuple[slice, ...], outputs: tuple[slice, ...]) -> Layer:
         """A tile of it."""
         return replace(
             self,
             exponents=self.exponents[inputs],
-            absent=None if self.absent is None else self.absent[inputs],
             tau=self.tau[outputs],
             steep=None if self.steep is None else self.steep[outputs],
+            gains=None if self.gains is None else cut(self.gains, outputs),
         )
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What exponents are multiplied by.
+
+    Attributes:
+        values: Like the coefficients; infinite where all exponents fall and a connection is absent.
+        absent: Where else a connection is absent, or None.
+        reach: No exponent is larger in size, in powers of two.
+    """
+
+    values: Tensor
+    absent: Tensor | None
+    reach: float
+
+    def table(self, group: int) -> Sizes:
+        """``(P, K)`` of a group, out of ``(1, G, P, K, 1)``."""
+        absent = None if self.absent is None else self.absent[0, group, :, :, 0]
+        return Sizes(self.values[0, group, :, :, 0], absent, self.reach)
 
 
 def largest(values: Tensor) -> float:
     """The largest size of an entry, 0 of none."""
     return float(values.abs().amax()) if values.numel() else 0.0
+
+
+def cut(tensor: Tensor, span: tuple[slice, ...]) -> Tensor:
+    """A part of a tensor whose axes of size 1 are broadcast."""
+    whole = slice(None)
+    return tensor[tuple(whole if n == 1 else s for n, s in zip(tensor.shape, span, strict=False))]
 
 
 class Shares:
@@ -72,19 +143,26 @@ class Shares:
         far = not reach <= SAFE
         if far and layer.falls:
             torch.threshold_(e, TINY, -torch.inf)
-        elif far:
-            keep_in_range(e, dim)
+        elif layer.late(reach):
+            keep_in_range(e, dim, layer.rate)
         whole = e.exp2_().sum(dim)
         self.left: Tensor | None = None
-        if far and layer.falls:
+        least = float(whole.amin()) if whole.numel() else 1.0
+        if far and layer.falls and least < WEAK:
             lost = whole < WEAK
             left = tau.where(lost, 0)
             if bool(left.any()):
                 self.left, tau = left, tau.masked_fill(lost, 0)
-        self.each = (tau / whole).masked_fill_(whole == 0, 0)
+        self.each = tau / whole
+        if least == 0:
+            self.each.masked_fill_(whole == 0, 0)
 
 
-def keep_in_range(e: Tensor, dim: int) -> None:
-    """Bring each unit's largest exponent to 0, and what is nothing beside it to -inf, in place."""
-    e.sub_(e.amax(dim, keepdim=True).clamp_min(torch.finfo(e.dtype).min))
+def keep_in_range(e: Tensor, dim: int, rate: float) -> None:
+    """Bring each unit's largest exponent to 0, then apply the rate, in place.
+
+    In that order no rate takes the largest out of the number format. What is nothing beside the
+    largest becomes -inf.
+    """
+    e.sub_(e.amax(dim, keepdim=True).clamp_min(torch.finfo(e.dtype).min)).mul_(rate)
     torch.threshold_(e, NOTHING, -torch.inf)

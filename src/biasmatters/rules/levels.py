@@ -26,13 +26,20 @@ def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> list[Tensor]:
         return [tau.new_ones(tau.shape[axis])]
     size = scale.expand_as(tau).abs()
     others = [a for a in range(tau.ndim) if a != axis]
-    largest = size.amax(others)
+    largest = size.amax(others) if others else size
     if not bool((largest > 0).any()):
+        return []
+    shape = [-1 if a == axis else 1 for a in range(tau.ndim)]
+    slopes = int(size.count_nonzero())
+    idle = int((largest == 0).sum()) * (size.numel() // max(len(largest), 1))
+    covered = int((size == largest.reshape(shape)).sum()) - idle
+    if covered == slopes:
+        return [largest]
+    if not others:
         return []
     smallest = size.where(size > 0, torch.inf).amin(others)
     second = smallest.masked_fill(smallest >= largest, -1)
-    found = [largest, second] if bool((second > 0).any()) else [largest]
-    shape = [-1 if a == axis else 1 for a in range(tau.ndim)]
-    covered = sum(int((size == values.reshape(shape)).sum()) for values in found)
-    idle = int((largest == 0).sum()) * (size.numel() // max(len(largest), 1))
-    return found if 2 * (covered - idle) >= int(size.count_nonzero()) else []
+    if bool((second > 0).any()):
+        covered += int((size == second.reshape(shape)).sum())
+        return [largest, second] if 2 * covered >= slopes else []
+    return [largest] if 2 * covered >= slopes else []

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Stackable, ranges
-from biasmatters.rules.expansion import Expansion, expand, round_up, series
+from biasmatters.rules.expansion import Expansion, expand, round_up
 from biasmatters.rules.levels import levels
+from biasmatters.rules.series import CHUNK, Terms
 
-# Numbers that a series is evaluated for at a time.
-CHUNK = 1 << 16
 # Of the tolerance, twice what one kernel value may be off, as a part of the mean kernel value
 # D / n. Units whose own D / n is below the same part take the direct form.
 FINENESS, FINEST = 0.25, 0.01
@@ -23,10 +22,12 @@ SAMPLE = 256
 ROUND_OFF = 5e-14
 # Beyond it the smallest exp(-z) is not taken for granted, and D is looked at.
 MODEST = 3.0
-# Nanoseconds on two cores in float32: a connection in the direct form, a multiplication in a
-# convolution, one Chebyshev term of one input or weight, holding one product of one of them, and
-# what an output takes besides.
-DIRECT, MULTIPLY, TERM, HOLD, OUTPUT = 2.0, 0.025, 0.7, 6.0, 8.0
+# Nanoseconds on two cores in float32: a connection in the direct form, and if units are picked;
+# starting with one unit at one place there, a multiplication in a convolution, one Chebyshev term
+# of one input or weight, holding one product of one of them, and what an output takes besides.
+DIRECT, PICKED, START, MULTIPLY, TERM, HOLD, OUTPUT = 1.2, 2.4, 30.0, 0.02, 0.5, 4.0, 8.0
+# Units that are looked at for how many have bias.
+LOOK = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def make_plans(
         tau: Like its output.
         scale: As in `Rule.split`.
     """
-    if not _pays(LEAST, mixing, x, tau):
+    biased = _biased(tau)
+    if not _pays(LEAST, mixing, x, tau, biased):
         return []
     axis = mixing.channel_axis % x.ndim
     channels = x.abs().amax([a for a in range(x.ndim) if a != axis])
@@ -114,7 +116,7 @@ def make_plans(
         sizes = mixing.sizes(units.clamp_min(0) / temperature, channels)
         reach = float(sizes.amax()) if sizes.numel() else 0.0
         expansion = choose(sign, reach, tolerance, x.dtype, _fineness(sizes, x.abs() / divisors))
-        if expansion is None or not _pays(Cost.of(expansion), mixing, x, tau):
+        if expansion is None or not _pays(Cost.of(expansion), mixing, x, tau, biased):
             return []
         tables = _tables(sizes.div_(expansion.reach), mixing.weight, expansion.weights)
         plan = Plan(units.reshape(out), scale is None, divisors, tables, expansion, reach)
@@ -126,13 +128,15 @@ def _tables(sizes: Tensor, weight: Tensor, coefficients: Tensor) -> Tensor:
     """``(r, *weight.shape)`` of the phi, 0 where a weight is 0, laid out for `Stackable.stack`."""
     rank, each = len(coefficients), max(sizes[:1].numel(), 1)
     found = sizes.new_empty(len(sizes), rank, *sizes.shape[1:])
+    terms = Terms(coefficients.shape[1], sizes)
+    prepared = terms.prepared(coefficients, sizes)
     for rows in ranges(len(sizes), max(1, CHUNK // each)):
-        flat = sizes[rows].reshape(-1)
-        values = series(flat, coefficients)
-        absent = weight[rows].reshape(-1) == 0
+        values, out = sizes[rows], found[rows].flatten(2)
+        each_row = terms.at(values.reshape(-1)).view(terms.degree, len(values), -1).transpose(0, 1)
+        torch.bmm(prepared.expand(len(values), -1, -1), each_row, out=out)
+        absent = weight[rows] == 0
         if bool(absent.any()):
-            values.masked_fill_(absent, 0)
-        found[rows] = values.reshape(rank, -1, *sizes.shape[1:]).transpose(0, 1)
+            found[rows].masked_fill_(absent.unsqueeze(1), 0)
     return found.transpose(0, 1)
 
 
@@ -174,10 +178,18 @@ def _sample(values: Tensor) -> Tensor:
     return flat[flat != 0]
 
 
-def _pays(cost: Cost, mixing: Stackable, x: Tensor, tau: Tensor) -> bool:
+def _pays(cost: Cost, mixing: Stackable, x: Tensor, tau: Tensor, biased: float) -> bool:
     """Whether the expansion is the cheaper form for a layer."""
     connections = mixing.multiplications(x, tau)
     each = cost.terms * TERM + cost.rank * HOLD
     prepared = (x.numel() + mixing.weight.numel()) * each
     expanded = connections * 2 * cost.rank * MULTIPLY + prepared + tau.numel() * OUTPUT
-    return expanded < connections * DIRECT
+    each = min(DIRECT, PICKED * biased)
+    return expanded < connections * each + tau.numel() * START * biased
+
+
+def _biased(tau: Tensor) -> float:
+    """About which share of units have bias, of those that are evenly spread over tau."""
+    flat = tau.reshape(-1)
+    some = flat[:: max(1, len(flat) // LOOK)]
+    return int(some.count_nonzero()) / max(len(some), 1)

@@ -29,19 +29,24 @@ def split_sparsely(mixing: Tileable, layer: Layer) -> Tensor:
     at = mixing.addresses(layer.exponents.shape, layer.tau.shape, units)
     tau = layer.tau.flatten()[units]
     steep = None if layer.steep is None else layer.steep.flatten()[units]
+    gains = None if layer.gains is None else layer.gains.expand_as(layer.tau).flatten()[units]
     exponents = layer.exponents.flatten()
     total = torch.zeros_like(exponents)
     for some, places, coefficients in at.pieces(LISTED):
         m = coefficients.to(exponents.dtype)
         m = m if layer.signed else m.abs()
-        e = exponents[places].mul_(m)
+        e = exponents[places]
+        absent = layer.absent(e)
+        e.mul_(m)
         if steep is not None:
             e.mul_(steep[some, None])
-        if layer.absent is not None:
-            e.add_(layer.absent.flatten()[places])
+        if gains is not None:
+            e.mul_(gains[some, None])
+        if absent is not None:
+            e.add_(absent)
         if bool((m == 0).any()):
             e.masked_fill_(m == 0, -torch.inf)
-        keep_in_range(e, 1)
+        keep_in_range(e, 1, layer.rate)
         whole = e.exp2_().sum(1)
         e.mul_((tau[some] / whole).masked_fill_(whole == 0, 0)[:, None])
         total.index_add_(0, places.flatten(), e.flatten())

@@ -13,6 +13,8 @@ from biasmatters.affine.mixing import Connections, Linear, raise_to
 class BranchMap:
     """``out = sum_b coefficients[..., b] x[..., b]``: the last axis holds the branches.
 
+    It is fastest where the branches lie one after another in memory.
+
     Attributes:
         coefficients: Broadcastable to the stacked input.
     """
@@ -24,16 +26,18 @@ class BranchMap:
         powers = raise_to(self.coefficients.to(like.dtype), exponent)
         return Linear(
             lambda x: (x * powers).sum(-1),
-            lambda tau: tau.unsqueeze(-1) * powers,
+            lambda tau: (tau * powers.expand(like.shape).movedim(-1, 0)).movedim(0, -1),
         )
 
     def connections(self, x: Tensor) -> Connections:
         """All connections, for the direct form."""
         branches = x.shape[-1]
-        wide = self.coefficients.to(x.dtype).expand(x.shape).reshape(1, 1, 1, -1, branches)
+        wide = self.coefficients.to(x.dtype)
+        if wide.numel() != branches:
+            wide = wide.expand(x.shape)
         return Connections(
-            inputs=x.reshape(1, 1, -1, branches).transpose(-1, -2),
-            coefficients=wide.transpose(-1, -2),
+            inputs=x.movedim(-1, 0).reshape(1, 1, branches, -1),
+            coefficients=wide.movedim(-1, 0).reshape(1, 1, 1, branches, -1),
             units=lambda tau: tau.reshape(1, 1, 1, -1),
-            scatter=lambda values: values.transpose(-1, -2).reshape(x.shape),
+            scatter=lambda values: values.reshape(branches, *x.shape[:-1]).movedim(0, -1),
         )

@@ -181,19 +181,31 @@ class ConvMap:
         return self.take_up(values, shape)
 
     def bands(self, x: Tensor, tau: Tensor, limit: int) -> Iterator[Band]:
-        """Samples and bands of output rows."""
-        bare = replace(self, padding=((0, 0),) * len(self.padding))
+        """Samples and bands of output rows.
+
+        Where the kernel is a point, inputs between the strides are left out.
+        """
+        point = all(size == 1 for size in self.weight.shape[2:])
+        steps = self.stride if point else (1,) * len(self.stride)
+        bare = replace(
+            self,
+            padding=((0, 0),) * len(self.padding),
+            stride=(1,) * len(self.stride) if point else self.stride,
+        )
         height = x.shape[2] + sum(self.padding[0])
-        row = x[0, :, :1].numel()
+        row = x[0, :, :1].numel() // math.prod(steps[1:])
         reach = (self.weight.shape[2] - 1) * self.dilation[0] + 1
-        rows = max(1, min(tau.shape[2], (limit // max(row, 1) - reach) // self.stride[0] + 1))
-        samples = max(1, limit // max(row * height, 1)) if rows == tau.shape[2] else 1
+        rows = (limit // max(row, 1) - reach) // (self.stride[0] // steps[0]) + 1
+        rows = max(1, min(tau.shape[2], rows))
+        samples = max(1, limit * steps[0] // max(row * height, 1)) if rows == tau.shape[2] else 1
         whole = slice(None)
+        across = [slice(0, (n - 1) * s + 1, s) if point else whole
+                  for n, s in zip(tau.shape[3:], steps[1:], strict=True)]  # fmt: skip
         for sample in ranges(len(x), samples):
             for band in ranges(tau.shape[2], rows):
                 stop = (band.stop - 1) * self.stride[0] + reach
-                above = slice(band.start * self.stride[0], stop)
-                yield Band(bare, (sample, whole, above), (sample, whole, band))
+                above = slice(band.start * self.stride[0], stop, steps[0])
+                yield Band(bare, (sample, whole, above, *across), (sample, whole, band))
 
     def addresses(self, shape: Sequence[int], outputs: Sequence[int], units: Tensor) -> Addresses:
         """By the place of a unit's window."""

@@ -44,8 +44,11 @@ def branches(
     shape = call.output.shape
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
-        stacked = torch.stack([v.detach().expand(shape) for v in values], -1)
-        weights = torch.stack([constant(c, stacked).expand(shape) for c in coefficients], -1)
+        stacked = torch.stack([v.detach().expand(shape) for v in values]).movedim(0, -1)
+        factors = [constant(c, stacked) for c in coefficients]
+        if any(factor.ndim for factor in factors):
+            factors = [factor.expand(shape) for factor in factors]
+        weights = torch.stack(factors).movedim(0, -1)
         pulled = split.mix(BranchMap(weights), stacked, tau).unbind(-1)
         table: dict[int, Tensor] = {}
         for value, part in zip(values, pulled, strict=True):
