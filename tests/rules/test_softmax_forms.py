@@ -22,6 +22,7 @@ from biasmatters.rules import (
     by_size,
     exponentials,
     plan,
+    rows,
     sparse,
 )
 from biasmatters.rules.direct import split_directly
@@ -110,15 +111,24 @@ rules = st.sampled_from([SoftmaxNegAbs, SoftmaxAbs, SoftmaxSigned])
 sized = st.sampled_from([SoftmaxNegAbs, SoftmaxAbs])
 
 
-@pytest.fixture(scope="module", params=["cheapest", "expanded", "banded", "listed", "tiled"])
+@pytest.fixture(
+    scope="module",
+    params=["cheapest", "expanded", "banded", "listed", "tiled", "rows", "picked"],
+)
 def form(request: pytest.FixtureRequest) -> object:
     """Small layers would all be written out, in one block; the others see to the other ways."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param in ("expanded", "banded"):
             patch.setattr(plan, "DIRECT", 1e9)
+            patch.setattr(plan, "PICKED", 1e9)
         if request.param == "banded":
             patch.setattr(by_size, "BAND", 30)
+        if request.param in ("rows", "picked"):
+            patch.setattr(rows, "SHORT", 1)
+            patch.setattr(rows, "BLOCK", 50)
+            patch.setattr(rows, "DENSE", 2.0 if request.param == "picked" else 0.0)
         if request.param == "listed":
+            patch.setattr(rows, "SHORT", 1 << 30)
             patch.setattr(sparse, "FEW", 2.0)
             patch.setattr(sparse, "LISTED", 50)
         if request.param == "tiled":
@@ -148,6 +158,7 @@ def test_the_stated_tolerance_bounds_the_error(layer: Layer, kind: type, digits:
     tolerance = 10**-digits
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "DIRECT", 1e9)
+        patch.setattr(plan, "PICKED", 1e9)
         found = layer.split(kind(1.0, tolerance), torch.float64)
     off = float((found - layer.written_out(kind(1.0))).abs().sum())
     assert off <= tolerance * float(layer.tau.abs().sum()) + 1e-12
@@ -184,7 +195,26 @@ def test_a_tolerance_that_cannot_be_met_is_refused(tolerance: float) -> None:
 def test_levels_of_slopes() -> None:
     tau = torch.zeros(1, 2, 3)
     scale = torch.tensor([[[0.0, 2.0, 2.0], [0.5, -0.1, 0.5]]])
-    found = levels(scale, tau, 1)
+    found, alone = levels(scale, tau, 1)
+    assert not alone
     assert [v.tolist() for v in found] == [[2.0, 0.5], [-1, pytest.approx(0.1)]]
-    assert [v.tolist() for v in levels(None, tau, 1)] == [[1, 1]]
-    assert levels(0 * scale, tau, 1) == []
+    assert [v.tolist() for v in levels(None, tau, 1)[0]] == [[1, 1]]
+    assert levels(0 * scale, tau, 1)[0] == []
+
+
+@pytest.mark.parametrize("kind", [SoftmaxNegAbs, SoftmaxAbs, SoftmaxSigned])
+@pytest.mark.parametrize("temperature", [1e-45, 1e-40, 1e-37, 1e30, 1e300])
+def test_temperatures_beyond_the_number_format(form: str, kind: type, temperature: float) -> None:
+    """All bias arrives, at one input in the cold and evenly in the warm."""
+    for seed in range(4):
+        layer = make_layer("plain", "batch_norm", seed % 2 == 0, seed)
+        found = layer.split(kind(temperature), torch.float32)
+        carried = layer.tau.where(layer.scale != 0, 0) if layer.scale is not None else layer.tau
+        size = float(carried.abs().sum())
+        assert float(found.sum()) == pytest.approx(float(carried.sum()), abs=1e-5 * size)
+        if temperature > 1:
+            even = layer.written_out(kind(1e9))
+            assert float((found - even).abs().sum()) <= 1e-4 * size
+        else:
+            cold = layer.written_out(kind(1e-9))
+            assert float((found - cold).abs().sum()) <= 1e-3 * size

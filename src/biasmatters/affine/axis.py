@@ -75,6 +75,8 @@ def per_sample(values: Tensor, axis: int, samples: int) -> Tensor:
     """Sum over all that belongs to one sample: ``(N,)``."""
     if samples <= 1:
         return values.sum().expand(samples)
+    if values.shape[axis] == samples and values.ndim > 1:
+        return values.sum([a for a in range(values.ndim) if a != axis % values.ndim])
     return values.movedim(axis, 0).reshape(samples, -1).sum(1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import any_left
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
 
 # Connections listed at a time for each thread, and the share of units up to which they are listed.
@@ -12,7 +13,9 @@ LISTED = 1 << 17
 FEW = 0.1
 
 
-def hand_to_support(mixing: Mixing, x: Tensor, tau: Tensor, exponent: int) -> tuple[Tensor, Tensor]:
+def hand_to_support(
+    mixing: Mixing, x: Tensor, tau: Tensor, exponent: int
+) -> tuple[Tensor, Tensor | None]:
     """Split tau over a unit's real inputs in proportion to ``|m|^exponent``, whatever they carry.
 
     Args:
@@ -22,16 +25,18 @@ def hand_to_support(mixing: Mixing, x: Tensor, tau: Tensor, exponent: int) -> tu
         exponent: 0 for even shares, 1 for shares by weight.
 
     Returns:
-        The inputs' bias, and the tau of units that have no input at all.
+        The inputs' bias, and the tau of units that have no input at all, None if there are none.
     """
     if isinstance(mixing, Tileable) and int(tau.count_nonzero()) < FEW * tau.numel():
         return _listed(mixing, x, tau, exponent)
     support = mixing.power(exponent, x)
     total = _sizes(mixing, exponent, x, support)
     share = tau / total
+    if bool(share.sum().isfinite()):
+        return support.transpose(share), None
     reached = (total > 0) & share.isfinite()
     beta = support.transpose(share.where(reached, 0))
-    return beta, tau.masked_fill(reached, 0)
+    return beta, _unless_empty(tau.masked_fill(reached, 0))
 
 
 def _sizes(mixing: Mixing, exponent: int, x: Tensor, support: Linear) -> Tensor:
@@ -41,7 +46,9 @@ def _sizes(mixing: Mixing, exponent: int, x: Tensor, support: Linear) -> Tensor:
     return support.forward(torch.ones_like(x))
 
 
-def _listed(mixing: Tileable, x: Tensor, tau: Tensor, exponent: int) -> tuple[Tensor, Tensor]:
+def _listed(
+    mixing: Tileable, x: Tensor, tau: Tensor, exponent: int
+) -> tuple[Tensor, Tensor | None]:
     """Unit by unit, for few of them."""
     real = mixing.lay_out(torch.ones_like(x))
     flat, carried = real.flatten(), tau.flatten()
@@ -56,4 +63,9 @@ def _listed(mixing: Tileable, x: Tensor, tau: Tensor, exponent: int) -> tuple[Te
         share = share.where(reached, 0)
         beta.index_add_(0, places.flatten(), (sizes * share[:, None]).flatten())
         lost[units[some]] = here.masked_fill(reached, 0)
-    return mixing.take_up(beta.reshape(real.shape), x.shape), lost.reshape(tau.shape)
+    lost = lost.reshape(tau.shape)
+    return mixing.take_up(beta.reshape(real.shape), x.shape), _unless_empty(lost)
+
+
+def _unless_empty(lost: Tensor) -> Tensor | None:
+    return lost if any_left(lost) else None

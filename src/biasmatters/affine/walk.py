@@ -23,6 +23,7 @@ from biasmatters.affine.axis import labels, per_sample, row_sums
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.fallback import hand_to_support
+from biasmatters.affine.masks import any_left, kept
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.precision import at_least_single, full_precision
 from biasmatters.affine.recording import Recording, Step
@@ -86,8 +87,8 @@ class Walk:
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
         beta, live = self.split(mixing, x, tau, scale)
-        stranded = tau.masked_fill(live, 0)
-        if not bool(stranded.any()):
+        stranded = kept(tau, ~live)
+        if not any_left(stranded):
             return beta
         return beta + self._fall_back(mixing, x, stranded, axis, home)
 
@@ -113,7 +114,7 @@ class Walk:
             return torch.zeros_like(x)
         exponent = 0 if self.fallback == "uniform" else 1
         beta, lost = hand_to_support(mixing, x, stranded, exponent)
-        if bool(lost.any()):
+        if lost is not None:
             amount = per_sample(lost, axis, self.samples) * self.samples / x.numel()
             beta = beta + self._broadcast(amount, x, home)
         return beta
@@ -190,10 +191,11 @@ def _refuse_nan(maps: tuple[Tensor, ...]) -> None:
 
 
 def _total(beta: Tensor | None, step: Step) -> Tensor | None:
-    injected = step.injected()
-    if beta is None or injected is None:
-        return injected if beta is None else beta
-    return beta + injected
+    if beta is None or step.grad is None or step.intercept is None:
+        return step.injected() if beta is None else beta
+    if beta.dtype == step.grad.dtype == step.intercept.dtype:
+        return torch.addcmul(beta, step.grad, step.intercept)
+    return beta + step.grad * step.intercept
 
 
 def _folded_scales(steps: Sequence[Step]) -> dict[int, Callable[[], Tensor]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Mixing, Stackable
+from biasmatters.affine.masks import any_left, kept, present
+from biasmatters.affine.mixing import Band, Mixing, Stackable
 from biasmatters.rules import exponentials
 from biasmatters.rules.expanded import Units, split_expanded
 from biasmatters.rules.journal import Choice, listening, note
@@ -14,6 +17,8 @@ from biasmatters.rules.softmax import contributions, live_by, live_units, tolera
 
 # Numbers that the features of a band hold for each thread.
 BAND = 1 << 20
+# What inputs get, which units are live, and the tau that is left.
+Part = tuple[Tensor, Tensor, Tensor | None]
 
 
 def split_by_size(
@@ -36,15 +41,14 @@ def split_by_size(
         plans = make_plans(sign, temperature, bound, mixing, x, tau, scale)
     if plans and isinstance(mixing, Stackable):
         beta, live, rest = _by_bands(plans, bound, mixing, x, tau, scale)
+        if rest is None or not any_left(rest):
+            return beta, live
     else:
         _, live = live_units(mixing, x, scale)
-        rest, beta = tau.where(live, 0), None
-    if beta is None or bool(rest.any()):
-        if listening():
-            note(Choice("direct", _covered(mixing, x, rest)))
-        found = exponentials.split_by_size(sign, temperature, mixing, x, rest, scale)
-        beta = found if beta is None else beta.add_(found)
-    return beta, live
+        beta, rest = torch.zeros((), dtype=x.dtype, device=x.device), kept(tau, live)
+    if listening():
+        note(Choice("direct", _covered(mixing, x, rest)))
+    return exponentials.split_by_size(sign, temperature, mixing, x, rest, scale).add_(beta), live
 
 
 def _by_bands(
@@ -54,33 +58,65 @@ def _by_bands(
     x: Tensor,
     tau: Tensor,
     scale: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Part:
     """What the expansions hand out, which units are live, and the tau that is left."""
     wide = mixing.padded(x)
-    total = torch.zeros_like(wide)
-    live = torch.zeros_like(tau, dtype=torch.bool)
-    rest = torch.zeros_like(tau)
     slopes = None if scale is None else scale.expand_as(tau)
     rank = max(plan.expansion.rank for plan in plans)
     limit = max(BAND * torch.get_num_threads(), rank * mixing.weight.numel()) // max(rank, 1)
-    for band in mixing.bands(x, tau, limit):
-        inputs, left = wide[band.inputs], tau[band.outputs]
-        some = None if slopes is None else slopes[band.outputs]
-        present = (inputs != 0).to(inputs.dtype)
-        counting = band.mixing.power(0, inputs)
-        count = counting.forward(present)
-        here = live_by(count, some)
-        left = left.where(here, 0)
-        for plan in plans:
-            part = left if plan.everywhere else left.where(plan.covers(some), 0)
-            units = Units(part, present, counting, count)
-            beta, missed = split_expanded(plan, band.mixing, inputs, units, tolerance)
-            total[band.inputs] += beta
-            left = missed if plan.everywhere else left - part + missed
-        live[band.outputs], rest[band.outputs] = here, left
+    bands = list(mixing.bands(x, tau, limit))
+    parts = (_band(plans, tolerance, band, wide, tau, slopes) for band in bands)
+    total, live, rest = _joined(bands, parts, wide, tau)
     if listening():
-        _note(plans, mixing, x, tau.where(live, 0) - rest)
+        handed = kept(tau, live)
+        _note(plans, mixing, x, handed if rest is None else handed - rest)
     return mixing.cropped(total, x.shape), live, rest
+
+
+def _band(
+    plans: list[Plan],
+    tolerance: float,
+    band: Band,
+    wide: Tensor,
+    tau: Tensor,
+    slopes: Tensor | None,
+) -> Part:
+    inputs, left = wide[band.inputs], tau[band.outputs]
+    some = None if slopes is None else slopes[band.outputs]
+    counting = band.mixing.power(0, inputs)
+    there = present(inputs)
+    count = counting.forward(there)
+    live = live_by(count, some)
+    left = kept(left, live)
+    total: Tensor | None = None
+    for plan in plans:
+        part = left if plan.everywhere else kept(left, plan.covers(some))
+        units = Units(part, there, counting, count)
+        beta, missed = split_expanded(plan, band.mixing, inputs, units, tolerance)
+        total = beta if total is None else total.add_(beta)
+        if plan.everywhere:
+            return beta, live, missed
+        left = left - part if missed is None else left - part + missed
+    return torch.zeros_like(inputs) if total is None else total, live, left
+
+
+def _joined(
+    bands: list[Band],
+    parts: Iterator[Part],
+    wide: Tensor,
+    tau: Tensor,
+) -> Part:
+    """What the bands hand out, which units are live and what is left, of the whole layer."""
+    if len(bands) == 1 and wide[bands[0].inputs].shape == wide.shape:
+        return next(parts)
+    total = torch.zeros_like(wide)
+    live, rest = torch.zeros_like(tau, dtype=torch.bool), torch.zeros_like(tau)
+    for band, (beta, here, left) in zip(bands, parts, strict=True):
+        total[band.inputs] += beta
+        live[band.outputs] = here
+        if left is not None:
+            rest[band.outputs] = left
+    return total, live, rest
 
 
 def _note(plans: list[Plan], mixing: Mixing, x: Tensor, tau: Tensor) -> None:

@@ -57,4 +57,3 @@ def split_depthwise(mixing: ConvMap, layer: Layer) -> tuple[Tensor, Tensor | Non
         total[place].addcmul_(some, shares.each)
     left = None if shares.left is None else shares.left.movedim(-1, 1)
     return total.movedim(-1, 1), left
-

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import kept
 from biasmatters.affine.mixing import Linear, Stackable, ranges
 from biasmatters.rules.expansion import Expansion
 from biasmatters.rules.plan import Plan
@@ -43,7 +44,7 @@ class Units:
 
 def split_expanded(
     plan: Plan, mixing: Stackable, x: Tensor, units: Units, tolerance: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | None]:
     """Split tau, and say what was left.
 
     Args:
@@ -54,17 +55,20 @@ def split_expanded(
         tolerance: Of the sum of the errors of a unit's shares.
 
     Returns:
-        The inputs' bias, and the tau of units that the bound does not cover.
+        The inputs' bias, and the tau of units that the bound does not cover, None if it covers all.
     """
     inputs, counting = plan.scaled(x), units.counting
     features, free = _features(inputs, units.present, plan.expansion)
     stacked = mixing.stack(plan.tables, x)
     whole = stacked.forward(features).add_(counting.forward(free))
-    coarse = whole * (tolerance / (2 * plan.expansion.bound)) < units.count
-    share = units.tau.div(whole.masked_fill_(whole == 0, 1)).masked_fill_(coarse, 0)
+    least = 2 * plan.expansion.bound / tolerance
+    fine = whole >= units.count * least
+    share, all_fine = units.tau / whole.clamp_min_(least), bool(fine.all())
+    if not all_fine:
+        share = kept(share, fine)
     beta = free.mul_(counting.transpose(share))
     beta += features.mul_(stacked.transpose(share)).sum(1)
-    return beta, units.tau.where(coarse, 0)
+    return beta, None if all_fine else kept(units.tau, ~fine)
 
 
 def _features(values: Tensor, present: Tensor, expansion: Expansion) -> tuple[Tensor, Tensor]:

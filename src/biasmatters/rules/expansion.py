@@ -143,5 +143,3 @@ def _coefficients(sign: int, reach: float, nodes: int) -> Tensor:
     cosines = (torch.arange(nodes, dtype=torch.float64)[:, None] * angle).cos() * 2 / nodes
     cosines[0] /= 2
     return cosines @ values @ cosines.T
-
-

@@ -15,16 +15,17 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import any_left, barrier, largest
 from biasmatters.affine.mixing import Connections, Mixing, Stackable, Tileable, ranges
 from biasmatters.rules.depthwise import channels_last, is_depthwise, split_depthwise
 from biasmatters.rules.direct import laid_out, taken_up, tiles
-from biasmatters.rules.layer import Layer, Shares, cut, largest
+from biasmatters.rules.layer import Layer, Shares, cut
 from biasmatters.rules.rows import has_rows, split_by_rows
 from biasmatters.rules.sparse import few, split_sparsely
 
 # Connections in a block for each thread, and gathered inputs at a time.
 BLOCK = 1 << 17
-GATHERED = 1 << 19
+GATHERED = 1 << 20
 Span = tuple[slice, slice, slice, slice]
 
 
@@ -42,8 +43,7 @@ def split_by_size(
         scale: As in `Rule.split`.
     """
     wide, tau = _in_order(mixing, x, tau)
-    exponents = wide.abs().mul_(sign)
-    exponents.masked_fill_(wide == 0, -torch.inf)
+    exponents = barrier(wide, sign * -torch.inf).mul_(sign)
     steep, gains = _steepness(mixing, None if scale is None else scale.abs(), tau)
     layer = Layer(
         exponents,
@@ -168,7 +168,7 @@ def _split_by_places(links: Connections, layer: Layer) -> tuple[Tensor, Tensor |
         if shares.left is not None:
             left[rows, groups, some, places] = shares.left
         _add(total[rows, groups, :, places], e, shares.each.unsqueeze(3))
-    return total, left if bool(left.any()) else None
+    return total, left if any_left(left) else None
 
 
 def _add(total: Tensor, e: Tensor, share: Tensor) -> None:

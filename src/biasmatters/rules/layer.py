@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import barrier, largest
 from biasmatters.affine.mixing import Connections
 
 # In powers of two: what may stand without looking for the largest; what counts as nothing beside
@@ -84,7 +85,7 @@ class Layer:
         """
         if not self.signed:
             return None
-        return torch.zeros_like(exponents).masked_fill_(exponents == 0, -torch.inf)
+        return barrier(exponents, -torch.inf).clamp_max_(0)
 
     def part(self, inputs: tuple[slice, ...], outputs: tuple[slice, ...]) -> Layer:
         """A tile of it."""
@@ -115,11 +116,6 @@ class Sizes:
         """``(P, K)`` of a group, out of ``(1, G, P, K, 1)``."""
         absent = None if self.absent is None else self.absent[0, group, :, :, 0]
         return Sizes(self.values[0, group, :, :, 0], absent, self.reach)
-
-
-def largest(values: Tensor) -> float:
-    """The largest size of an entry, 0 of none."""
-    return float(values.abs().amax()) if values.numel() else 0.0
 
 
 def cut(tensor: Tensor, span: tuple[slice, ...]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> list[Tensor]:
+def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> tuple[list[Tensor], bool]:
     """The values that ``|scale|`` takes along each unit: the largest, and the smallest above 0.
 
     Behind a ReLU and a batch-norm a channel's slope is 0 or one number, behind a leaky ReLU one of
@@ -19,27 +19,27 @@ def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> list[Tensor]:
 
     Returns:
         At most two tensors ``(P,)``; a unit that lacks the second level has -1 there. None where
-        they would cover less than half of the slopes.
+        they would cover less than half of the slopes. And whether there is one, for all slopes.
     """
     axis = unit_axis % tau.ndim
     if scale is None:
-        return [tau.new_ones(tau.shape[axis])]
+        return [tau.new_ones(tau.shape[axis])], True
     size = scale.expand_as(tau).abs()
     others = [a for a in range(tau.ndim) if a != axis]
     largest = size.amax(others) if others else size
     if not bool((largest > 0).any()):
-        return []
+        return [], False
     shape = [-1 if a == axis else 1 for a in range(tau.ndim)]
     slopes = int(size.count_nonzero())
     idle = int((largest == 0).sum()) * (size.numel() // max(len(largest), 1))
     covered = int((size == largest.reshape(shape)).sum()) - idle
     if covered == slopes:
-        return [largest]
+        return [largest], True
     if not others:
-        return []
+        return [], False
     smallest = size.where(size > 0, torch.inf).amin(others)
     second = smallest.masked_fill(smallest >= largest, -1)
     if bool((second > 0).any()):
         covered += int((size == second.reshape(shape)).sum())
-        return [largest, second] if 2 * covered >= slopes else []
-    return [largest] if 2 * covered >= slopes else []
+        return ([largest, second] if 2 * covered >= slopes else []), False
+    return ([largest] if 2 * covered >= slopes else []), False

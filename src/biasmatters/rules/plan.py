@@ -27,7 +27,7 @@ MODEST = 3.0
 # of one input or weight, holding one product of one of them, and what an output takes besides.
 DIRECT, PICKED, START, MULTIPLY, TERM, HOLD, OUTPUT = 1.2, 2.4, 30.0, 0.02, 0.5, 4.0, 8.0
 # Units that are looked at for how many have bias.
-LOOK = 1 << 12
+LOOK = 1 << 10
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Plan:
 
     Attributes:
         units: ``|slope|`` of each unit at this level, shaped to be compared with the output.
-        everywhere: Whether all units have it.
+        everywhere: Whether all units with any slope have it.
         channels: Largest ``|x|`` of each channel, shaped to divide the input.
         tables: ``(r, *weight.shape)`` the phi of the weights.
         expansion: Of the rule's exponential at this layer's R.
@@ -107,19 +107,22 @@ def make_plans(
     if not _pays(LEAST, mixing, x, tau, biased):
         return []
     axis = mixing.channel_axis % x.ndim
-    channels = x.abs().amax([a for a in range(x.ndim) if a != axis])
+    others = [a for a in range(x.ndim) if a != axis]
+    channels = torch.maximum(x.amax(others), -x.amin(others))
     shape = [-1 if a == axis else 1 for a in range(x.ndim)]
     out = [-1 if a == mixing.unit_axis % tau.ndim else 1 for a in range(tau.ndim)]
     divisors = channels.where(channels > 0, 1).reshape(shape)
     plans = []
-    for units in levels(scale, tau, mixing.unit_axis):
+    found, alone = levels(scale, tau, mixing.unit_axis)
+    for units in found:
         sizes = mixing.sizes(units.clamp_min(0) / temperature, channels)
         reach = float(sizes.amax()) if sizes.numel() else 0.0
-        expansion = choose(sign, reach, tolerance, x.dtype, _fineness(sizes, x.abs() / divisors))
+        fineness = _fineness(sizes, _on_the_unit(x, divisors))
+        expansion = choose(sign, reach, tolerance, x.dtype, fineness)
         if expansion is None or not _pays(Cost.of(expansion), mixing, x, tau, biased):
             return []
         tables = _tables(sizes.div_(expansion.reach), mixing.weight, expansion.weights)
-        plan = Plan(units.reshape(out), scale is None, divisors, tables, expansion, reach)
+        plan = Plan(units.reshape(out), alone, divisors, tables, expansion, reach)
         plans.append(plan)
     return plans
 
@@ -160,6 +163,11 @@ def choose(
     return expand(sign, step, max(tolerance * share, ROUND_OFF * max(1.0, step)))
 
 
+def _on_the_unit(x: Tensor, divisors: Tensor) -> Tensor:
+    """Some entries of ``|x|``, each over its channel's largest."""
+    return _some_of(x, 4 * SAMPLE).abs() / _some_of(divisors.expand_as(x), 4 * SAMPLE)
+
+
 def _fineness(sizes: Tensor, inputs: Tensor) -> float:
     """By an estimate of D / n; it only decides how many units are left to the direct form."""
     some, values = _sample(sizes), _sample(inputs)
@@ -190,6 +198,13 @@ def _pays(cost: Cost, mixing: Stackable, x: Tensor, tau: Tensor, biased: float) 
 
 def _biased(tau: Tensor) -> float:
     """About which share of units have bias, of those that are evenly spread over tau."""
-    flat = tau.reshape(-1)
-    some = flat[:: max(1, len(flat) // LOOK)]
+    some = _some_of(tau, LOOK)
     return int(some.count_nonzero()) / max(len(some), 1)
+
+
+def _some_of(values: Tensor, count: int) -> Tensor:
+    """About that many entries, evenly spread."""
+    if values.is_contiguous():
+        return values.view(-1)[:: max(1, values.numel() // count)]
+    places = torch.arange(0, values.numel(), max(1, values.numel() // count), device=values.device)
+    return values[torch.unravel_index(places, values.shape)]

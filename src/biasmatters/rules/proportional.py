@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import kept, largest
 from biasmatters.affine.mixing import Mixing
 
 
@@ -38,9 +39,9 @@ class Proportional:
         limits = torch.finfo(x.dtype)
         size = x.abs()
         total = sizes.forward(size)
-        share = tau / total
         # Contributions so small that their quotients leave the number format count as none.
-        live = (total > limits.tiny) & (share.abs() < limits.max * limits.eps)
+        least = max(limits.tiny, largest(tau) / (limits.max * limits.eps))
+        live = total > least
         if scale is not None:
             live = live & (scale != 0)
-        return size * sizes.transpose(share.where(live, 0)), live
+        return size * sizes.transpose(kept(tau / total.clamp_min(least), live)), live

@@ -13,6 +13,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import any_left
 from biasmatters.affine.mixing import Connections, Mixing, Stackable, ranges
 from biasmatters.rules.layer import Layer, Shares, Sizes
 
@@ -52,7 +53,7 @@ def split_by_rows(links: Connections, layer: Layer) -> tuple[Tensor, Tensor | No
         found, weak = rows.split()
         total[:, group] = _folded(found, len(total))
         left[:, group] = _folded(weak, len(left))
-    return total, left if bool(left.any()) else None
+    return total, left if any_left(left) else None
 
 
 def _flat(values: Tensor) -> Tensor:
@@ -173,4 +174,4 @@ class _Rows:
                 ranks = torch.arange(some.start, some.stop, device=place.device)
                 at = (starts[here, None] + ranks).clamp_max_(len(tau) - 1)
                 inside = ranks < counts[here, None]
-                yield _Block(here, unit[at], tau[at].masked_fill_(~inside, 0))
+                yield _Block(here, unit[at], tau[at].mul_(inside))

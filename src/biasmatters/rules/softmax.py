@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import present
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.rule import RuleError
 
@@ -57,7 +58,7 @@ def tolerance_for(tolerance: float | None, dtype: torch.dtype) -> float:
 
 def live_units(mixing: Mixing, x: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
     """How many contributions each unit has, and a mask of the units that have any."""
-    count = mixing.power(0, x).forward((x != 0).to(x.dtype))
+    count = mixing.power(0, x).forward(present(x))
     return count, live_by(count, scale)
 
 

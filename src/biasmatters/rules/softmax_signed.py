@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from biasmatters.affine.masks import kept
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.exponentials import split_by_value
 from biasmatters.rules.journal import Choice, listening, note
@@ -43,6 +44,7 @@ class SoftmaxSigned:
     ) -> tuple[Tensor, Tensor]:
         """Connection by connection."""
         count, live = live_units(mixing, x, scale)
+        tau = kept(tau, live)
         if listening():
-            note(Choice("direct", contributions(count, tau.where(live, 0))))
-        return split_by_value(self.temperature, mixing, x, tau.where(live, 0), scale), live
+            note(Choice("direct", contributions(count, tau)))
+        return split_by_value(self.temperature, mixing, x, tau, scale), live

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from biasmatters.affine.masks import kept, present
 from biasmatters.affine.mixing import Mixing
 
 
@@ -33,9 +34,9 @@ class Uniform:
     ) -> tuple[Tensor, Tensor]:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
         support = mixing.power(0, x)
-        some = (x != 0).to(x.dtype)
+        some = present(x)
         count = support.forward(some)
         live = count > 0.5
         if scale is not None:
             live = live & (scale != 0)
-        return some * support.transpose((tau / count).where(live, 0)), live
+        return some * support.transpose(kept(tau / count.clamp_min(1), live)), live

@@ -29,6 +29,20 @@ def by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
     return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
 
 
+def _merged(x: Tensor, groups: int) -> Tensor:
+    """The sum over each group's channels."""
+    if x.shape[1] == groups:
+        return x
+    return x.reshape(len(x), groups, x.shape[1] // groups, *x.shape[2:]).sum(2)
+
+
+def _widened(x: Tensor, each: int) -> Tensor:
+    """Every channel several times over."""
+    if x.shape[1] == 1:
+        return x.expand(-1, each, *x.shape[2:])
+    return x if each == 1 else x.repeat_interleave(each, 1)
+
+
 @dataclass(frozen=True)
 class ConvMap:
     """A convolution without its bias.
@@ -83,15 +97,17 @@ class ConvMap:
         return replace(self, weight=weight).as_is(like)
 
     def _counting(self, like: Tensor) -> Linear:
-        """Where no weight is 0 all units of a group count alike: one unit stands for them."""
-        each = self.weight.shape[0] // self.groups
-        ones = like.new_ones(self.groups, *self.weight.shape[1:])
-        one = replace(self, weight=ones).as_is(like)
+        """Where no weight is 0 all channels of a group count alike: one stands for them."""
+        groups, kernel = self.groups, self.weight.shape[2:]
+        ones = like.new_ones(groups, 1, *kernel)
+        one = replace(self, weight=ones).as_is(like[:, :1].expand(-1, groups, *like.shape[2:]))
+        units, inputs = self.weight.shape[0] // groups, self.weight.shape[1]
+        point = all(size == 1 for size in kernel) and set(self.stride) == {1}
+        if point and not any(self._pads()):
+            one = Linear(lambda x: x, lambda tau: tau)
         return Linear(
-            lambda x: one.forward(x).repeat_interleave(each, 1),
-            lambda tau: one.transpose(
-                tau.reshape(len(tau), self.groups, each, *tau.shape[2:]).sum(2)
-            ),
+            lambda x: _widened(one.forward(_merged(x, groups)), units),
+            lambda tau: _widened(one.transpose(_merged(tau, groups)), inputs),
         )
 
     def as_is(self, like: Tensor) -> Linear:
@@ -157,9 +173,13 @@ class ConvMap:
         kernel, per_group = self.weight.shape[2], self.weight.shape[0] // self.groups
         inner, width = self.weight[0].numel(), math.prod(tau.shape[3:])
         rows = max(1, min(tau.shape[2], limit // max(inner * width, 1)))
+        if self.weight.shape[:2] == (self.groups, 1):  # channels lie side by side
+            rows = max(1, min(tau.shape[2], limit // max(inner * width * self.groups, 1)))
         whole = rows == tau.shape[2]
         groups = limit // max(inner * width * rows, 1) if whole else 1
         groups = max(1, min(self.groups, groups))
+        if self.weight.shape[:2] == (self.groups, 1):
+            groups = self.groups
         samples = limit // max(inner * width * rows * groups, 1) if groups == self.groups else 1
         reach = (kernel - 1) * self.dilation[0] + 1
         for sample in ranges(len(x), max(samples, 1) if whole else 1):

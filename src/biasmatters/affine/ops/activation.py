@@ -47,19 +47,19 @@ def between(call: Call, low: float, high: float) -> Form:
     def gap() -> Tensor:
         return torch.minimum((z - low).abs_(), (z - high).abs_())
 
-    return elementwise(
-        call,
-        lambda: inside().to(z.dtype),
-        lambda: call.output.detach().masked_fill(inside(), 0),
-        gap=gap,
-    )
+    def intercept() -> Tensor:
+        """A bound beyond it."""
+        above = (z >= high).to(z.dtype).mul_(high)
+        return above if low == 0 else above + (z <= low).to(z.dtype).mul_(low)
+
+    return elementwise(call, lambda: inside().to(z.dtype), intercept, gap=gap)
 
 
 @handles("relu")
 def relu(call: Call) -> Form:
     """``max(z, 0)``: slope ``1[z > 0]``, no intercept."""
     z = call.inputs[0].detach()
-    return elementwise(call, lambda: (z > 0).to(z.dtype), gap=z.abs)
+    return elementwise(call, lambda: call.output.detach().sign(), gap=z.abs)
 
 
 @handles("leaky_relu", "prelu", "abs")

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
-from biasmatters.affine.form import Form, routing
+from biasmatters.affine.form import Form, Split, nothing, routing
+from biasmatters.affine.masks import any_left
 from biasmatters.affine.registry import decomposes, handles
 
 
@@ -84,4 +85,25 @@ def unfold(call: Call) -> Form:
 def pad(call: Call) -> Form:
     """Padding by a constant, or by copies of the border."""
     mode = call.arg(2, "mode", "constant") if call.op == "pad" else "constant"
-    return routing(call, constant=mode == "constant")
+    value = call.arg(3 if call.op == "pad" else 2, "value") or 0
+    pads: Sequence[int] = call.arg(1, "pad")
+    if mode != "constant" or value != 0 or any(n < 0 for n in pads):
+        return routing(call, constant=mode == "constant")
+    return _pad_by_zeros(call, pads)
+
+
+def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
+    """The values inside; bias that lands on the zeros has no input to go to."""
+    ends = call.output.shape[::-1]
+    sides = zip(pads[::2], pads[1::2], ends, strict=False)
+    window = (..., *reversed([slice(low, size - high) for low, high, size in sides]))
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        orphan = tau.clone()
+        orphan[window] = 0
+        if not any_left(orphan):
+            return (tau[window],)
+        (spread,) = split.spread(call, orphan)
+        return (tau[window] + spread,)
+
+    return Form("routing", pull, nothing, None, True, None)
