@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "clamp": lambda z: z.clamp(min=-5),
     "hardtanh": F.hardtanh,
+    "hardtanh_from_0": lambda z: F.hardtanh(z, 0.0, torch.inf),
     "relu": F.relu,
     "logsumexp": lambda z: z.logsumexp(1, keepdim=True).expand(-1, 5),
     "softmax": lambda z: z.softmax(1),
@@ -74,3 +75,18 @@ def test_a_fully_masked_row_of_attention_is_zero(keep: int) -> None:
     torch.testing.assert_close(form.weight, grad)
     assert form.certificate.passed
     assert bm.BiasBackprop(net, "uniform").explain(x, 5).complete
+
+
+@pytest.mark.parametrize(("low", "high"), [(-torch.inf, 0.3), (0.1, torch.inf), (0.0, torch.inf)])
+def test_a_bound_that_is_never_passed(low: float, high: float) -> None:
+    x = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    form = bm.local_affine(lambda x: LAST(F.hardtanh(FIRST(x), low, high)), x, 1)
+    assert form.certificate.passed
+
+
+def test_a_range_of_one_point_is_a_constant() -> None:
+    form = bm.local_affine(
+        lambda x: FIRST(F.hardtanh(x, 0.5, 0.5)), torch.full((1, 5), 0.5, dtype=torch.float64), 1
+    )
+    assert form.certificate.passed
+    torch.testing.assert_close(form.bias, form.ledger.total())

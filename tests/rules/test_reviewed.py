@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,14 @@ from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.precision import full_precision
-from biasmatters.rules import RULES, SoftmaxAbs, SoftmaxNegAbs, SoftmaxSigned, make_rule
+from biasmatters.rules import (
+    RULES,
+    Proportional,
+    SoftmaxAbs,
+    SoftmaxNegAbs,
+    SoftmaxSigned,
+    make_rule,
+)
 from biasmatters.rules.direct import split_directly
 from biasmatters.rules.levels import levels
 
@@ -99,3 +108,33 @@ def test_levels_see_the_smallest_above_zero_and_refuse_a_crowd() -> None:
         [0.5],
     ]
     assert levels(torch.rand(1, 1, 400, generator=MAKE), torch.zeros(1, 1, 400), 1)[0] == []
+
+
+@pytest.mark.parametrize("rule", ["softmax_neg_abs", "softmax_abs", "softmax_signed"])
+def test_a_norm_over_everything_has_units_without_axes(rule: str) -> None:
+    torch.manual_seed(0)
+    lin = nn.Linear(4, 3).double()
+    x = torch.randn(1, 4, dtype=torch.float64, generator=MAKE)
+    found = bm.BiasBackprop(lambda x: lin(x).norm().reshape(1), rule).explain(x, lambda out: out)
+    assert found.complete
+
+
+def test_liveness_is_a_matter_of_the_sample_alone() -> None:
+    """The other samples of the batch have bias 1e36 times as large."""
+    mixing = DenseMap(torch.full((2, 3), 1e-15))
+    x = torch.full((2, 3), 1e-15)
+    tau = torch.tensor([[1e-30, 1e-30], [1e6, 1e6]])
+    _, together = Proportional().split(mixing, x, tau, None)
+    _, alone = Proportional().split(mixing, x[:1], tau[:1], None)
+    assert torch.equal(together[:1], alone)
+    assert bool(alone.all())
+
+
+def test_a_rate_that_leaves_the_format_waits() -> None:
+    """|m| / T is beyond float32, |m x| / T is 3 and 6."""
+    mixing = DenseMap(torch.tensor([[4.0, 8.0] + [1.0] * 14]))
+    x = torch.full((1, 16), 7.5e-39) * torch.tensor([1.0] * 2 + [0.0] * 14)
+    tau = torch.ones(1, 1)
+    found, _ = SoftmaxNegAbs(1e-38, 0).split(mixing, x, tau, None)
+    wanted = torch.tensor([1 / (1 + math.exp(-3)), 1 / (1 + math.exp(3))])
+    torch.testing.assert_close(found[0, :2], wanted, rtol=1e-3, atol=1e-3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -59,13 +59,13 @@ class Tile:
 
     Attributes:
         mixing: The map between the two.
-        inputs: Which part of the laid-out input.
+        inputs: Which part of the laid-out input, slices or all of it.
         outputs: Which part of the output.
     """
 
     mixing: Mixing
-    inputs: tuple[slice, ...]
-    outputs: tuple[slice, ...]
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

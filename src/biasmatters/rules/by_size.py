@@ -16,7 +16,7 @@ from biasmatters.rules.plan import Plan, make_plans
 from biasmatters.rules.softmax import contributions, live_by, live_units, tolerance_for
 
 # Numbers that the features of a band hold for each thread.
-BAND = 1 << 20
+BAND = 1 << 19
 # What inputs get, which units are live, and the tau that is left.
 Part = tuple[Tensor, Tensor, Tensor | None]
 

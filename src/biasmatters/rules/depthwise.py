@@ -51,7 +51,7 @@ def split_depthwise(mixing: ConvMap, layer: Layer) -> tuple[Tensor, Tensor | Non
             some.add_(absent[place])
     if sizes.absent is not None:
         e.masked_fill_(sizes.absent.T.reshape(shape), -torch.inf)
-    shares = Shares(e, 0, tau, layer, sizes.reach)
+    shares = Shares(e, 0, tau, layer, sizes)
     total = torch.zeros_like(x)
     for place, some in zip(windows, e, strict=True):
         total[place].addcmul_(some, shares.each)

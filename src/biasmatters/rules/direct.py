@@ -90,7 +90,7 @@ def tiles(mixing: Mixing, x: Tensor, tau: Tensor, limit: int) -> Iterator[Tile]:
     if isinstance(mixing, Tileable):
         yield from mixing.tiles(x, tau, limit)
     else:
-        yield Tile(mixing, (slice(None),), (slice(None),))
+        yield Tile(mixing, (...,), (...,))
 
 
 def _part(scale: Tensor | None, tau: Tensor, tile: Tile) -> Tensor | None:

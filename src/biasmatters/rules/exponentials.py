@@ -25,7 +25,7 @@ from biasmatters.rules.sparse import few, split_sparsely
 
 # Connections in a block for each thread, and gathered inputs at a time.
 BLOCK = 1 << 17
-GATHERED = 1 << 20
+GATHERED = 1 << 19
 Span = tuple[slice, slice, slice, slice]
 
 
@@ -122,7 +122,8 @@ def _tiled(mixing: Mixing, x: Tensor, layer: Layer) -> Tensor:
         return mixing.take_up(split_sparsely(mixing, layer), x.shape)
     total = torch.zeros_like(layer.exponents)
     weak: list[tuple[tuple[slice, ...], Tensor]] = []
-    for tile in tiles(mixing, x, layer.tau, GATHERED * torch.get_num_threads()):
+    limit = GATHERED * torch.get_num_threads() * (2 if is_depthwise(mixing) else 1)
+    for tile in tiles(mixing, x, layer.tau, limit):
         part = layer.part(tile.inputs, tile.outputs)
         if is_depthwise(tile.mixing):
             beta, left = split_depthwise(tile.mixing, part)
@@ -164,7 +165,7 @@ def _split_by_places(links: Connections, layer: Layer) -> tuple[Tensor, Tensor |
             e.add_(absent[rows, groups, :, places].unsqueeze(2))
         if sizes.absent is not None:
             e.masked_fill_(cut(sizes.absent, span), -torch.inf)
-        shares = Shares(e, 3, units[rows, groups, some, places], layer, sizes.reach)
+        shares = Shares(e, 3, units[rows, groups, some, places], layer, sizes)
         if shares.left is not None:
             left[rows, groups, some, places] = shares.left
         _add(total[rows, groups, :, places], e, shares.each.unsqueeze(3))

@@ -52,25 +52,22 @@ class Layer:
         m = coefficients.clone() if self.signed else coefficients.abs()
         least, most = (float(v) for v in m.aminmax()) if m.numel() else (1.0, 1.0)
         absent = coefficients == 0 if least <= 0 and bool((m == 0).any()) else None
-        if gains is not None:
+        if gains is not None and m.numel():
             m.mul_(gains)
             least, most = (float(v) for v in m.aminmax())
         reach = self.largest * max(most, -least) * self.rate
         reach = reach if self.steep is None else reach * largest(self.steep)
-        if not self.late(reach):
+        limits = torch.finfo(m.dtype)
+        out_of_range = most * self.rate > limits.max or 0 < least * self.rate < limits.tiny
+        late = out_of_range or (not reach <= SAFE and not self.falls)
+        if not late:
             m.mul_(self.rate)
-            least *= self.rate
-        tiny = torch.finfo(m.dtype).tiny
-        if not self.signed and least < tiny:  # what underflows is not absent
-            m.clamp_min_(tiny)
+            if not self.signed and least * self.rate < limits.tiny:  # it is not absent
+                m.clamp_min_(limits.tiny)
         if absent is not None and self.falls:
             m.masked_fill_(absent, torch.inf)
             absent = None
-        return Sizes(m, absent, reach)
-
-    def late(self, reach: float) -> bool:
-        """Whether the rate has to wait until each unit's largest exponent is 0."""
-        return not reach <= SAFE and not self.falls
+        return Sizes(m, absent, reach, late)
 
     def gains_of(self, links: Connections) -> Tensor | None:
         """The gains as the connections have their units, ``(1, G, P, 1, 1)``."""
@@ -106,16 +103,18 @@ class Sizes:
         values: Like the coefficients; infinite where all exponents fall and a connection is absent.
         absent: Where else a connection is absent, or None.
         reach: No exponent is larger in size, in powers of two.
+        late: Whether the rate has to wait until each unit's largest exponent is 0.
     """
 
     values: Tensor
     absent: Tensor | None
     reach: float
+    late: bool
 
     def table(self, group: int) -> Sizes:
         """``(P, K)`` of a group, out of ``(1, G, P, K, 1)``."""
         absent = None if self.absent is None else self.absent[0, group, :, :, 0]
-        return Sizes(self.values[0, group, :, :, 0], absent, self.reach)
+        return replace(self, values=self.values[0, group, :, :, 0], absent=absent)
 
 
 def cut(tensor: Tensor, span: tuple[slice, ...]) -> Tensor:
@@ -132,19 +131,19 @@ class Shares:
         dim: The axis of one unit's connections.
         tau: Bias of the units.
         layer: The layer they belong to.
-        reach: No exponent is larger in size.
+        sizes: What the exponents were multiplied by.
     """
 
-    def __init__(self, e: Tensor, dim: int, tau: Tensor, layer: Layer, reach: float) -> None:
-        far = not reach <= SAFE
-        if far and layer.falls:
-            torch.threshold_(e, TINY, -torch.inf)
-        elif layer.late(reach):
+    def __init__(self, e: Tensor, dim: int, tau: Tensor, layer: Layer, sizes: Sizes) -> None:
+        far = not sizes.reach <= SAFE and not sizes.late
+        if sizes.late:
             keep_in_range(e, dim, layer.rate)
+        elif far:
+            torch.threshold_(e, TINY, -torch.inf)
         whole = e.exp2_().sum(dim)
         self.left: Tensor | None = None
         least = float(whole.amin()) if whole.numel() else 1.0
-        if far and layer.falls and least < WEAK:
+        if far and least < WEAK:
             lost = whole < WEAK
             left = tau.where(lost, 0)
             if bool(left.any()):

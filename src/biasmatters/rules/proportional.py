@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import kept, largest
+from biasmatters.affine.masks import kept
 from biasmatters.affine.mixing import Mixing
 
 
@@ -40,8 +40,9 @@ class Proportional:
         size = x.abs()
         total = sizes.forward(size)
         # Contributions so small that their quotients leave the number format count as none.
-        least = max(limits.tiny, largest(tau) / (limits.max * limits.eps))
+        least = tau.abs().mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
         live = total > least
         if scale is not None:
             live = live & (scale != 0)
-        return size * sizes.transpose(kept(tau / total.clamp_min(least), live)), live
+        share = kept(tau / torch.maximum(total, least), live)
+        return sizes.transpose(share).mul_(size), live

@@ -105,7 +105,7 @@ class _Rows:
             if room.numel() < wanted:
                 room = self.exponents.new_empty(wanted)
             e = self._exponents(block, room[:wanted])
-            shares = Shares(e, 2, block.tau, self.layer, self.sizes.reach)
+            shares = Shares(e, 2, block.tau, self.layer, self.sizes)
             handed = torch.bmm(shares.each.unsqueeze(1), e).squeeze(1)
             if isinstance(block.places, slice):
                 total[block.places] += handed

@@ -33,7 +33,7 @@ class BranchMap:
         """All connections, for the direct form."""
         branches = x.shape[-1]
         wide = self.coefficients.to(x.dtype)
-        if wide.numel() != branches:
+        if wide.numel() != branches or wide.shape[-1] != branches:
             wide = wide.expand(x.shape)
         return Connections(
             inputs=x.movedim(-1, 0).reshape(1, 1, branches, -1),

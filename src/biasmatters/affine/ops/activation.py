@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -48,9 +49,13 @@ def between(call: Call, low: float, high: float) -> Form:
         return torch.minimum((z - low).abs_(), (z - high).abs_())
 
     def intercept() -> Tensor:
-        """A bound beyond it."""
-        above = (z >= high).to(z.dtype).mul_(high)
-        return above if low == 0 else above + (z <= low).to(z.dtype).mul_(low)
+        """A bound beyond it; one that is infinite is never passed."""
+        total = torch.zeros_like(z)
+        if high != 0 and math.isfinite(high):
+            total += (z >= high).to(z.dtype).mul_(high)
+        if low != 0 and math.isfinite(low):
+            total += ((z <= low) & (z < high)).to(z.dtype).mul_(low)
+        return total
 
     return elementwise(call, lambda: inside().to(z.dtype), intercept, gap=gap)
 
