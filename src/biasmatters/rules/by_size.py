@@ -37,6 +37,7 @@ def split_by_size(
     """
     bound = tolerance_for(tolerance, x.dtype)
     plans: list[Plan] = []
+    beta: Tensor | None = None
     if bound and isinstance(mixing, Stackable) and x.ndim > 1 and x.numel():
         plans = make_plans(sign, temperature, bound, mixing, x, tau, scale)
     if plans and isinstance(mixing, Stackable):
@@ -45,10 +46,11 @@ def split_by_size(
             return beta, live
     else:
         _, live = live_units(mixing, x, scale)
-        beta, rest = torch.zeros((), dtype=x.dtype, device=x.device), kept(tau, live)
+        rest = kept(tau, live)
     if listening():
         note(Choice("direct", _covered(mixing, x, rest)))
-    return exponentials.split_by_size(sign, temperature, mixing, x, rest, scale).add_(beta), live
+    found = exponentials.split_by_size(sign, temperature, mixing, x, rest, scale)
+    return found if beta is None else found.add_(beta), live
 
 
 def _by_bands(

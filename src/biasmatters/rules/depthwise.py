@@ -13,8 +13,8 @@ from biasmatters.rules.layer import Layer, Shares
 
 
 def is_depthwise(mixing: Mixing) -> TypeGuard[ConvMap]:
-    """Whether every unit sees one channel and every channel one unit."""
-    return isinstance(mixing, ConvMap) and mixing.weight.shape[:2] == (mixing.groups, 1)
+    """Whether a map is a depthwise convolution."""
+    return isinstance(mixing, ConvMap) and mixing.depthwise
 
 
 def channels_last(values: Tensor) -> Tensor:

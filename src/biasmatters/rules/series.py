@@ -21,10 +21,7 @@ class Terms:
 
     def __init__(self, degree: int, like: Tensor) -> None:
         self.degree = degree
-        self.signs = [1.0, 1.0]
-        for j in range(2, degree):
-            self.signs.append(-self.signs[j - 2])
-        self.signs = self.signs[:degree]
+        self.signs = [(1.0, 1.0, -1.0, -1.0)[j % 4] for j in range(degree)]
         self._room = like.new_empty(0)
 
     def prepared(self, coefficients: Tensor, like: Tensor) -> Tensor:

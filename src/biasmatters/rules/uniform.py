@@ -8,6 +8,7 @@ from torch import Tensor
 
 from biasmatters.affine.masks import kept, present
 from biasmatters.affine.mixing import Mixing
+from biasmatters.rules.softmax import live_by
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,5 @@ class Uniform:
         support = mixing.power(0, x)
         some = present(x)
         count = support.forward(some)
-        live = count > 0.5
-        if scale is not None:
-            live = live & (scale != 0)
+        live = live_by(count, scale)
         return some * support.transpose(kept(tau / count.clamp_min(1), live)), live

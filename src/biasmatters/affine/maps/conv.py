@@ -62,6 +62,11 @@ class ConvMap:
     channel_axis: ClassVar[int] = 1
     unit_axis: ClassVar[int] = 1
 
+    @property
+    def depthwise(self) -> bool:
+        """Whether every unit sees one channel and every channel one unit."""
+        return self.weight.shape[:2] == (self.groups, 1)
+
     def multiplications(self, x: Tensor, tau: Tensor) -> int:
         """Connections of the map."""
         return tau.numel() * self.weight[:1].numel()
@@ -172,14 +177,11 @@ class ConvMap:
         bare = replace(self, padding=((0, 0),) * len(self.padding))
         kernel, per_group = self.weight.shape[2], self.weight.shape[0] // self.groups
         inner, width = self.weight[0].numel(), math.prod(tau.shape[3:])
-        rows = max(1, min(tau.shape[2], limit // max(inner * width, 1)))
-        if self.weight.shape[:2] == (self.groups, 1):  # channels lie side by side
-            rows = max(1, min(tau.shape[2], limit // max(inner * width * self.groups, 1)))
+        together = self.groups if self.depthwise else 1  # whose channels lie side by side
+        rows = max(1, min(tau.shape[2], limit // max(inner * width * together, 1)))
         whole = rows == tau.shape[2]
         groups = limit // max(inner * width * rows, 1) if whole else 1
-        groups = max(1, min(self.groups, groups))
-        if self.weight.shape[:2] == (self.groups, 1):
-            groups = self.groups
+        groups = max(together, min(self.groups, groups))
         samples = limit // max(inner * width * rows * groups, 1) if groups == self.groups else 1
         reach = (kernel - 1) * self.dilation[0] + 1
         for sample in ranges(len(x), max(samples, 1) if whole else 1):
