@@ -87,6 +87,7 @@ def _write(options: Options, rows: list[Row], scaling: list[Row], arguments: Seq
     origin.append(("device", device))
     budget = f"{limits.rounds} rounds at most, {limits.budget:g} s for each method in each cell"
     origin.append(("measured with", budget))
+    origin += [("note", note) for note in options.note]
     batch, plot = shown_batch(rows), options.file("speed.png")
     options.out.mkdir(parents=True, exist_ok=True)
     if batch is not None:

@@ -26,6 +26,7 @@ class Options:
         out: Folder.
         scaling: Whether to measure scaling.
         again: Whether to measure anew what is there.
+        note: Lines for the table's head.
     """
 
     limits: Limits
@@ -35,6 +36,7 @@ class Options:
     out: Path
     scaling: bool
     again: bool
+    note: tuple[str, ...]
 
     def file(self, name: str) -> Path:
         """A file of the results; those of a GPU have names of their own."""
@@ -67,6 +69,7 @@ def read_options(arguments: Sequence[str], threads: int) -> Options:
         out=found.out or (QUICK_OUT if quick else Path(__file__).parent),
         scaling=found.scaling and not quick,
         again=found.again,
+        note=tuple(found.note),
     )
 
 
@@ -92,4 +95,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-scaling", dest="scaling", action="store_false")
     add("--out", type=Path, help="folder")
     add("--again", action="store_true", help="measure anew what the results file has")
+    add("--note", action="append", default=[], help="a line for the table's head")
     return parser
