@@ -1,7 +1,8 @@
 """Masks by arithmetic.
 
-On a processor torch's ``where`` and ``masked_fill`` go entry by entry and cost ten times what a
-product does, which goes eight at a time. All values here are finite.
+On a processor torch's ``where``, ``masked_fill``, comparisons and products with booleans go entry
+by entry and cost four to ten times what a product of numbers does, which goes eight at a time. A
+mask here is a tensor of 0 and 1 in the dtype of what it masks, and all values are finite.
 """
 
 from __future__ import annotations
@@ -13,6 +14,16 @@ from torch import Tensor
 def kept(values: Tensor, mask: Tensor) -> Tensor:
     """The values where a mask holds, 0 elsewhere."""
     return values * mask
+
+
+def left_out(values: Tensor, mask: Tensor) -> Tensor:
+    """The values where a mask does not hold, 0 elsewhere."""
+    return torch.addcmul(values, values, mask, value=-1)
+
+
+def above(values: Tensor, least: Tensor | float) -> Tensor:
+    """1 where values are larger than the least, 0 elsewhere."""
+    return torch.sub(values, least).sign_().clamp_min_(0)
 
 
 def present(x: Tensor) -> Tensor:

@@ -23,8 +23,9 @@ from biasmatters.affine.axis import labels, per_sample, row_sums
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.fallback import hand_to_support
-from biasmatters.affine.masks import any_left, kept
+from biasmatters.affine.masks import any_left, left_out
 from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.pieces import pieces
 from biasmatters.affine.precision import at_least_single, full_precision
 from biasmatters.affine.recording import Recording, Step
 
@@ -87,10 +88,10 @@ class Walk:
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
         beta, live = self.split(mixing, x, tau, scale)
-        stranded = kept(tau, ~live)
-        if not any_left(stranded):
+        live = live.to(dtype)
+        if not any(any_left(left_out(*parts)) for parts in pieces(tau, live)):
             return beta
-        return beta + self._fall_back(mixing, x, stranded, axis, home)
+        return beta + self._fall_back(mixing, x, left_out(tau, live), axis, home)
 
     def spread(self, call: Call, orphan: Tensor) -> tuple[Tensor, ...]:
         """Share the bias of units that have no input evenly over all inputs of the sample."""

@@ -112,7 +112,7 @@ def _joined(
     if len(bands) == 1 and wide[bands[0].inputs].shape == wide.shape:
         return next(parts)
     total = torch.zeros_like(wide)
-    live, rest = torch.zeros_like(tau, dtype=torch.bool), torch.zeros_like(tau)
+    live, rest = torch.zeros_like(tau), torch.zeros_like(tau)
     for band, (beta, here, left) in zip(bands, parts, strict=True):
         total[band.inputs] += beta
         live[band.outputs] = here

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import kept
+from biasmatters.affine.masks import present
 from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.pieces import pieces
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,21 @@ class Proportional:
     ) -> tuple[Tensor, Tensor]:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
         sizes = mixing.power(1, x)
-        limits = torch.finfo(x.dtype)
         size = x.abs()
-        total = sizes.forward(size)
-        # Contributions so small that their quotients leave the number format count as none.
-        least = tau.abs().mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
-        live = total > least
-        if scale is not None:
-            live = live & (scale != 0)
-        share = kept(tau / torch.maximum(total, least), live)
+        share = sizes.forward(size)
+        share = share.clone() if share is size else share
+        live = torch.empty_like(share)
+        for parts in pieces(tau, share, live, *(() if scale is None else (scale,))):
+            _divide(*parts)
         return sizes.transpose(share).mul_(size), live
+
+
+def _divide(tau: Tensor, total: Tensor, live: Tensor, slope: Tensor | None = None) -> None:
+    """Write tau for each 1 of the total over the total, and which units are live over ``live``."""
+    limits = torch.finfo(tau.dtype)
+    # Contributions so small that their quotients leave the number format count as none.
+    least = tau.abs().mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
+    torch.sub(total, least, out=live).sign_().clamp_min_(0)
+    if slope is not None:
+        live.mul_(present(slope))
+    torch.div(tau, torch.maximum(total, least, out=least), out=total).mul_(live)

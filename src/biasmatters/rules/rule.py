@@ -37,8 +37,8 @@ class Rule(Protocol):
             scale: Slope of what follows the map, folded into it; like tau, or None for 1.
 
         Returns:
-            The inputs' bias ``sum_p alpha[p, q] tau[p]``, like x, and a mask like tau that is
-            False where every ``e[p, :]`` is 0, so that nothing was handed out.
+            The inputs' bias ``sum_p alpha[p, q] tau[p]``, like x, and a mask like tau:
+            0 where every ``e[p, :]`` is 0, so that nothing was handed out, 1 elsewhere.
         """
         ...
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import present
+from biasmatters.affine.masks import above, present
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.rule import RuleError
 
@@ -63,9 +63,9 @@ def live_units(mixing: Mixing, x: Tensor, scale: Tensor | None) -> tuple[Tensor,
 
 
 def live_by(count: Tensor, scale: Tensor | None) -> Tensor:
-    """Which units have any contribution, by their number of connections and their slopes."""
-    live = count > 0.5
-    return live if scale is None else live & (scale != 0)
+    """1 where a unit has any contribution, by its number of connections and its slope."""
+    live = above(count, 0.5)
+    return live if scale is None else live.mul_(present(scale))
 
 
 def contributions(count: Tensor, tau: Tensor) -> int:

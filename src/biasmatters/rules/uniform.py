@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import kept, present
+from biasmatters.affine.masks import present
 from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.pieces import pieces
 from biasmatters.rules.softmax import live_by
 
 
@@ -36,6 +38,18 @@ class Uniform:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
         support = mixing.power(0, x)
         some = present(x)
-        count = support.forward(some)
-        live = live_by(count, scale)
-        return some * support.transpose(kept(tau / count.clamp_min(1), live)), live
+        count = _once(support.forward(some))
+        reached = live_by(count, None)
+        share, live = tau * reached.div(count.clamp_min(1)), reached.expand_as(tau)
+        if scale is not None:
+            live = torch.empty_like(share).copy_(reached)
+            for handed, mask, slope in pieces(share, live, scale):
+                passed = present(slope)
+                handed.mul_(passed)
+                mask.mul_(passed)
+        return some.mul_(support.transpose(share)), live
+
+
+def _once(count: Tensor) -> Tensor:
+    """A number for many units where one number is shown to all of them."""
+    return count[tuple(slice(0, 1) if step == 0 else slice(None) for step in count.stride())]

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.form import Form, elementwise, smooth
+from biasmatters.affine.masks import above
+from biasmatters.affine.pieces import pieces
 from biasmatters.affine.registry import handles
 
 
@@ -42,22 +44,26 @@ def between(call: Call, low: float, high: float) -> Form:
     """The identity between two bounds: slope ``1[low < z < high]``, and else its bound itself."""
     z = call.inputs[0].detach()
 
-    def inside() -> Tensor:
-        return (z > low) & (z < high)
+    def slope() -> Tensor:
+        inside = torch.ones_like(z)
+        for part, mask in pieces(z, inside):
+            if math.isfinite(low):
+                mask.mul_(above(part, low))
+            if math.isfinite(high):
+                mask.mul_(above(part.neg(), -high))
+        return inside
 
     def gap() -> Tensor:
         return torch.minimum((z - low).abs_(), (z - high).abs_())
 
     def intercept() -> Tensor:
-        """A bound beyond it; one that is infinite is never passed."""
-        total = torch.zeros_like(z)
-        if high != 0 and math.isfinite(high):
-            total += (z >= high).to(z.dtype).mul_(high)
-        if low != 0 and math.isfinite(low):
-            total += ((z <= low) & (z < high)).to(z.dtype).mul_(low)
-        return total
+        """The bound itself where the value is cut off; one that is infinite never cuts."""
+        beyond = slope()
+        for mask, value in pieces(beyond, call.output.detach()):
+            torch.addcmul(value, value, mask, value=-1, out=mask)
+        return beyond
 
-    return elementwise(call, lambda: inside().to(z.dtype), intercept, gap=gap)
+    return elementwise(call, slope, intercept, gap=gap)
 
 
 @handles("relu")
