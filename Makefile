@@ -22,7 +22,7 @@ comma := ,
 LIST = [$(subst $(space),$(comma),$(strip $(DATA)))]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup install data reproduce-paper test test-slow lint types arch check lock wandb-sync notebooks zoo bench clean
+.PHONY: help setup install data reproduce-paper test test-slow lint types arch check lock wandb-sync notebooks zoo bench overhead clean
 
 help: ## show this list
 	@echo "biasmatters: bias back-propagation, and the paper's experiments"
@@ -97,6 +97,9 @@ zoo: setup ## every torchvision model and 30 of timm through the engine, beside 
 
 bench: setup ## time and memory beside the peers, with table and plot (hours; ARGS=--quick: a minute)
 	@$(BIN)/python -m benchmarks.speed $(ARGS)
+
+overhead: setup ## what the protocol of the baselines costs over their libraries (minutes)
+	@$(BIN)/python -m benchmarks.overhead $(ARGS)
 
 clean: ## remove caches and build outputs (not store/, reports/ and the virtual environment)
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

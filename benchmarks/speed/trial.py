@@ -9,9 +9,9 @@ from time import perf_counter
 import biasmatters as bm
 from benchmarks.speed.device import device_of, settle
 from benchmarks.speed.floor import Demand, demand
-from benchmarks.speed.memory import peak_bytes
 from benchmarks.speed.methods import METHODS, UNIT, Method
 from benchmarks.speed.subject import Subject
+from biasmatters.training.memory import peak_bytes
 
 
 @dataclass(frozen=True)

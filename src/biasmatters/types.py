@@ -6,9 +6,9 @@ Units: a bias share, a residual and a fallback mass are in units of the explaine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Verdict = Literal["exact", "first-order"]
+Reduction = Literal["sum", "abs_sum", "abs_max", "norm"]
+REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 Target = int | Tensor | Sequence[Any] | Callable[[Tensor], Tensor] | None
 
 
@@ -185,6 +187,7 @@ class Attribution:
         layers: Bias maps by qualified name of the operation, when asked for.
         diagnostics: Named per-layer figures such as the mean row entropy of alpha, in nats.
         profile: What each layer cost and how its rule went, when asked for.
+        bias_share: ``(N,)`` b / f(x), for maps that sum to f(x); NaN where f(x) is 0.
     """
 
     map: Tensor | tuple[Tensor, ...]
@@ -195,6 +198,7 @@ class Attribution:
     layers: dict[str, Tensor] = field(default_factory=dict)
     diagnostics: dict[str, float] = field(default_factory=dict)
     profile: tuple[LayerCost, ...] = ()
+    bias_share: Tensor | None = None
 
     @property
     def complete(self) -> bool | None:
@@ -219,6 +223,15 @@ class Attributor(Protocol):
 
 
 AttributorFactory = Callable[[torch.nn.Module], Attributor]
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """A method that learns something from training data before it explains."""
+
+    def fit(self, batches: Iterable[Tensor]) -> object:
+        """Look at training inputs, each batch ``(N, *features)``."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ QUICK = (
 )
 
 
+COSTS = ["seconds_per_image", "forward_passes", "memory"]
+
+
 def spec_in(folder: Path, *overrides: str) -> ExperimentSpec:
     places = (f"store={folder / 'store'}", f"reports={folder / 'reports'}")
     return build(composed(*QUICK, *places, *overrides))
@@ -47,9 +50,9 @@ def names(outcome: Outcome, stage: str) -> list[str]:
 
 
 def values(outcome: Outcome) -> pd.DataFrame:
-    """All figures but the times, which differ from run to run."""
+    """All figures but times and memory, which differ from run to run."""
     table = pd.DataFrame([vars(row) for row in outcome.results])
-    return table[~table.metric.isin(["seconds_per_image", "forward_passes"])].reset_index(drop=True)
+    return table[~table.metric.isin(COSTS)].reset_index(drop=True)
 
 
 def test_the_report_holds_table_1_curves_and_pictures(first: tuple[Path, Outcome]) -> None:

@@ -115,11 +115,12 @@ def test_cost_marks_what_is_complete(demo: ModuleType) -> None:
         demo.row("completeness_residual", 3e-3, method=("bbp", "softmax_abs")),
         demo.row("forward_passes", 2.5, method=("gradient", "")),
         demo.row("fallback_share", 0.125, method=("bbp", "uniform")),
+        demo.row("memory", 3 * 2**20, method=("gradient", "")),
     ]
     cells = [[c.text for c in r.cells] for r in cost_tables(rows)[0].rows]
-    assert cells[0] == ["BBp, uniform", "2.0×10⁻⁶ ✓", "–", "–", "12.50 %", "–"]
+    assert cells[0] == ["BBp, uniform", "2.0×10⁻⁶ ✓", "–", "–", "–", "12.50 %", "–"]
     assert cells[1][1] == "3.0×10⁻³ ✗"
-    assert cells[2] == ["Gradient", "–", "2.5×", "–", "–", "–"]
+    assert cells[2] == ["Gradient", "–", "2.5×", "–", "3 MiB", "–", "–"]
 
 
 def test_layers(content: ReportContent) -> None:

@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 HOLDING = """
 import torch
-from benchmarks.speed.memory import peak_bytes
+from biasmatters.training.memory import peak_bytes
 
 def hold():
     torch.ones(48 << 18)

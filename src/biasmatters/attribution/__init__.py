@@ -1,7 +1,16 @@
 """Attribution of the two parts of f(x) = w . x + b."""
 
 from biasmatters.attribution.bias_backprop import BiasBackprop
+from biasmatters.attribution.complete import Complete
 from biasmatters.attribution.gradient import Gradient, InputXGradient
 from biasmatters.attribution.input_x_gradient_plus_bias import InputXGradientPlusBias
+from biasmatters.attribution.reduction import reduce_channels
 
-__all__ = ["BiasBackprop", "Gradient", "InputXGradient", "InputXGradientPlusBias"]
+__all__ = [
+    "BiasBackprop",
+    "Complete",
+    "Gradient",
+    "InputXGradient",
+    "InputXGradientPlusBias",
+    "reduce_channels",
+]

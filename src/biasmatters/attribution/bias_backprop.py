@@ -14,6 +14,7 @@ from biasmatters.affine.guard import check_inputs
 from biasmatters.affine.recording import Options, record
 from biasmatters.affine.target import OutputSelector
 from biasmatters.affine.walk import Fallback, Probe, SplitFunction, walk
+from biasmatters.attribution.chunks import argument_rows, arguments, chunks, target_rows
 from biasmatters.attribution.entropy import EntropyProbe
 from biasmatters.attribution.profile import Profiler
 from biasmatters.attribution.propagation import Propagation
@@ -73,7 +74,7 @@ class BiasBackprop:
         self,
         inputs: Tensor | tuple[Tensor, ...],
         target: Target = None,
-        additional_forward_args: tuple[Any, ...] = (),
+        additional_forward_args: Any = (),
         *,
         return_convergence_delta: bool = False,
         internal_batch_size: int | None = None,
@@ -83,8 +84,9 @@ class BiasBackprop:
         Args:
             inputs: ``(N, *features)``, or a tuple.
             target: As in `biasmatters.local_affine`.
-            additional_forward_args: Passed on to the model.
-            return_convergence_delta: Whether to return ``sum of the map - b`` as well, ``(N,)``.
+            additional_forward_args: Passed on to the model: a tuple, or a single argument.
+            return_convergence_delta: Whether to return ``sum of the map - b`` as well, ``(N,)``;
+                what ``fallback="drop"`` kept out of the map counts as given.
             internal_batch_size: Samples explained at a time.
 
         Returns:
@@ -93,13 +95,12 @@ class BiasBackprop:
         several = isinstance(inputs, tuple)
         xs = inputs if isinstance(inputs, tuple) else (inputs,)
         check_inputs(xs)
-        size = _chunk(internal_batch_size, xs[0].shape[0])
+        samples, given = xs[0].shape[0], arguments(additional_forward_args)
         maps: list[tuple[Tensor, ...]] = []
         deltas: list[Tensor] = []
-        for start in range(0, max(xs[0].shape[0], 1), size):
-            rows = slice(start, start + size)
-            part = _rows(target, rows, xs[0].shape[0])
-            extra = _rows_of(additional_forward_args, rows, xs[0].shape[0])
+        for rows in chunks(samples, internal_batch_size):
+            part = target_rows(target, rows, samples)
+            extra = argument_rows(given, rows, samples)
             found = self.propagate(tuple(x[rows] for x in xs), part, extra)
             maps.append(found.walk.maps)
             deltas.append(found.delta)
@@ -184,36 +185,3 @@ class BiasBackprop:
             probe=probe,
         )
         return Propagation(recording, result)
-
-
-def _chunk(size: int | None, samples: int) -> int:
-    """How many samples are explained at a time."""
-    if size is None:
-        return max(samples, 1)
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(
-            f"internal_batch_size={size!r}: give a whole number of samples, at least 1, or None."
-        )
-    return size
-
-
-def _rows_of(extra: Any, rows: slice, samples: int) -> tuple[Any, ...]:
-    """Further arguments for a chunk: tensors with one row for each sample are cut as well."""
-    several = extra if isinstance(extra, tuple) else (extra,)
-    return tuple(
-        value[rows]
-        if isinstance(value, Tensor) and value.ndim and value.shape[0] == samples
-        else value
-        for value in several
-    )
-
-
-def _rows(target: Target, rows: slice, samples: int) -> Target:
-    """The part of a target that belongs to a chunk of samples."""
-    if target is None or isinstance(target, int) or callable(target):
-        return target
-    try:
-        whole = torch.as_tensor(target)
-    except (TypeError, ValueError, RuntimeError):
-        return target  # the recording refuses it in words
-    return whole[rows] if whole.shape == (samples,) else target

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
@@ -38,12 +39,14 @@ class InputXGradientPlusBias:
         """``w * x + beta`` like x ``(N, *features)``, from one recording."""
         found = self._bbp.propagate((x,), target)
         certificate = found.certify()
-        whole = found.recording.weights[0] * x + found.walk.maps[0]
+        whole = found.recording.weights[0] * x.detach() + found.walk.maps[0]
         total = row_sums(whole) + found.walk.dropped
+        output = found.recording.output
         return Attribution(
             map=whole,
             target=found.recording.target,
-            residual=(total - found.recording.output).abs(),
+            residual=(total - output).abs(),
             tolerance=certificate.tolerance + relative(found.bias.dtype) * found.linear.abs(),
             certificate=certificate,
+            bias_share=torch.where(output == 0, torch.nan, found.bias / output),
         )

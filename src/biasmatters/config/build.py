@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from biasmatters.config.errors import ConfigError
 from biasmatters.config.factory import Factory
 from biasmatters.stages.spec import DataSpec, ExperimentSpec, MethodSpec, Part, TrainerSpec
+from biasmatters.types import REDUCTIONS
 
 NORMALIZATIONS = ("unit", "standard", "symmetric")
 SCHEDULES = ("constant", "one_cycle")
@@ -58,6 +59,7 @@ def build(config: DictConfig, *, variant: str = "", multirun: bool = False) -> E
         curves=tuple(_part(name, leaf, factory) for name, leaf in plain["metric"].items()),
         trainer=_trainer(plain["trainer"], factory),
         seeds=tuple(scale["seeds"]),
+        table1=plain["table1"],
         images=scale["images"],
         explain_batch_size=plain["trainer"]["explain_batch_size"],
         chunk=plain["trainer"]["chunk"],
@@ -86,15 +88,18 @@ def _data(plain: Mapping[str, Any], factory: Factory) -> Iterator[DataSpec]:
 
 
 def _methods(plain: Mapping[str, Any], factory: Factory) -> Iterator[MethodSpec]:
-    for name, leaf in plain["attribution"].items():
+    for name, whole in plain["attribution"].items():
+        reduction = whole.get("reduction", "sum")
+        _choose(f"attribution.{name}.reduction", [reduction], REDUCTIONS)
+        leaf = {key: value for key, value in whole.items() if key != "reduction"}
         if "rule" not in leaf:
-            yield MethodSpec(name, "", _part(name, leaf, factory))
+            yield MethodSpec(name, "", _part(name, leaf, factory), reduction)
             continue
         rules = plain["rule"] if leaf["rule"] is None else {"": leaf["rule"]}
         for given, rule in rules.items():
             label = _rule_label(given, rule)
             part = _part(f"{name}-{label}", {**leaf, "rule": rule}, factory)
-            yield MethodSpec(name, label, part)
+            yield MethodSpec(name, label, part, reduction)
 
 
 def _rule_label(given: str, rule: str | Mapping[str, Any]) -> str:

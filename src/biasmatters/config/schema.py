@@ -76,6 +76,10 @@ class ScaleConfig:
     sheet_images: int = MISSING
     steps: int = MISSING
     integrated_gradients_steps: int = MISSING
+    compared_images: int = MISSING
+    noise_samples: int = MISSING
+    coverings: int = MISSING
+    masks: int = MISSING
     explained: list[str] | None = MISSING
     seeds: list[int] = MISSING
 
@@ -88,6 +92,7 @@ class Config:
     title: str = MISSING
     store: str = MISSING
     reports: str = MISSING
+    table1: bool = MISSING
     allow: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from biasmatters.reporting.content import ReportContent
 from biasmatters.reporting.figures import area_figure, curve_figure, methods_of
 from biasmatters.reporting.labels import data_name, duration, input_name, number, scientific
 from biasmatters.reporting.orders import METRICS, SIGNED, by_order
-from biasmatters.reporting.scores import COMPLETE, auc_tables, cost_tables, layer_tables
+from biasmatters.reporting.scores import COMPLETE, EXACT, auc_tables, cost_tables, layer_tables
 from biasmatters.reporting.sheet import PERCENTILE, sheet_figure
 from biasmatters.reporting.style import png
 from biasmatters.reporting.table1 import Entry, entries, table1
@@ -126,7 +126,9 @@ def _cards(content: ReportContent) -> tuple[Card, ...]:
         best = max(rows, key=lambda r: r.value)
         where = f"{data_name(best.data)}, {input_name(best.normalization)}"
         cards.append(Card(f"{number(100 * best.value, 1)} %", "best test accuracy", where))
-    exact = [r for r in content.results if r.metric == "completeness_residual" and r.rule]
+    exact = [
+        r for r in content.results if r.metric == "completeness_residual" and r.method in EXACT
+    ]
     residuals = [r.value for r in exact]
     if residuals:
         mark = "within" if max(residuals) <= COMPLETE else "above"
@@ -145,7 +147,10 @@ def _cards(content: ReportContent) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def _table1(content: ReportContent) -> Section:
+def _table1(content: ReportContent) -> Section | None:
+    measured = any(r.metric.startswith("accuracy") for r in content.results)
+    if content.results and not content.missing and not measured:
+        return None
     lead = (
         "A piecewise-linear network is affine at every input: f(x) = w·x + b. How much does it "
         "still know with only one of the two? Ours stand beside the published figures, with the "
@@ -201,7 +206,9 @@ def _sheets(content: ReportContent) -> Section | None:
         return None
     lead = (
         "Red speaks for the explained class, blue against it, white is zero. Every map has its own "
-        f"symmetric scale ±s, the {PERCENTILE:g}th percentile of its magnitude, printed below it."
+        f"symmetric scale ±s, the {PERCENTILE:g}th percentile of its magnitude, printed below it "
+        "where there is room; on a sheet of many methods, a map that is positive throughout is "
+        "shown above its smallest value."
     )
     pictures = []
     for index, sheet in enumerate(content.sheets, 1):

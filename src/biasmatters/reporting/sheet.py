@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
 from biasmatters.reporting.content import ContactSheet, Pictures
@@ -16,6 +17,8 @@ from biasmatters.reporting.style import INK, MUTED, new_figure, wrap
 MAP = "RdBu_r"
 PERCENTILE = 99.5
 MISSING = "#c9ced4"
+# More methods than this stand below one another, in blocks side by side.
+MANY, BLOCKS = 14, 2
 
 
 def robust_scale(values: Pictures, percentile: float = PERCENTILE) -> float:
@@ -39,7 +42,7 @@ def sheet_figure(sheet: ContactSheet) -> Figure:
     """Draw one row per picture: the input, then its map by every method.
 
     Red speaks for the explained class, blue against it, white is zero; every map has its own
-    symmetric scale, printed below it.
+    symmetric scale, printed below it. Many methods get one row each instead, and no numbers.
 
     Args:
         sheet: Pictures, maps and labels.
@@ -47,6 +50,8 @@ def sheet_figure(sheet: ContactSheet) -> Figure:
     Returns:
         The figure.
     """
+    if len(sheet.maps) > MANY:
+        return _blocks(sheet)
     n, methods = len(sheet.images), list(sheet.maps)
     side, label, head = 1.02, 1.05, 0.62
     width, height = label + side * (1 + len(methods)), head + n * (side + 0.17) + 0.42
@@ -64,6 +69,62 @@ def sheet_figure(sheet: ContactSheet) -> Figure:
         axes.set_title(wrap(title, 12), fontsize=8.5, color=INK, pad=6, linespacing=1.15)
     _bar(figure, grid)
     return figure
+
+
+def _blocks(sheet: ContactSheet) -> Figure:
+    """One strip per method, the pictures across, in blocks side by side under the inputs."""
+    n, methods = len(sheet.images), list(sheet.maps)
+    rows = -(-len(methods) // BLOCKS)
+    side, label = 0.66, 1.9
+    width, height = BLOCKS * (label + n * side), (rows + 1) * (side + 0.03) + 0.7
+    figure = new_figure(width, height, gap=0.0, pad=0.02)
+    grid = figure.subplots(rows + 1, BLOCKS, squeeze=False)
+    names = [wrap(text, 11) for text in sheet.labels]
+    for block in range(BLOCKS):
+        head, *cells = grid[:, block]
+        _strip(head, "Input", [_gray(image) for image in sheet.images])
+        for k, name in enumerate(names):
+            place = ((k + 0.5) / n, 1.04)
+            head.annotate(
+                name, place, xycoords="axes fraction", ha="center", va="bottom",
+                fontsize=5.5, color=MUTED,
+            )  # fmt: skip
+        shown = methods[block * rows : (block + 1) * rows]
+        for axes, method in zip(cells, shown, strict=False):
+            _strip(axes, method, [_coloured(values) for values in sheet.maps[method]])
+        for axes in cells[len(shown) :]:
+            axes.set_axis_off()
+    _bar(figure, grid)
+    return figure
+
+
+def _gray(image: Pictures) -> Pictures:
+    """``(H, W, 4)``."""
+    flat = image if image.ndim == 3 and image.shape[2] == 3 else np.stack([image.squeeze()] * 3, -1)
+    return np.dstack([np.clip(flat, 0, 1), np.ones(flat.shape[:2])])
+
+
+def _coloured(values: Pictures) -> Pictures:
+    """``(H, W, 4)`` of a map on its own scale, from its smallest value if that is positive."""
+    values = values - max(0.0, float(np.nanmin(values))) if np.isfinite(values).any() else values
+    limit = robust_scale(values) or 1.0
+    shown = colormaps[MAP](Normalize(-limit, limit)(values))
+    shown[~np.isfinite(values)] = to_rgba(MISSING)
+    return np.asarray(shown)
+
+
+def _strip(axes: Axes, name: str, pictures: list[Pictures]) -> None:
+    """Pictures side by side with white between them, under one name."""
+    height, width = pictures[0].shape[:2]
+    gap = np.ones((height, max(1, width // 28), 4))
+    parts = [part for picture in pictures for part in (picture, gap)][:-1]
+    axes.imshow(np.concatenate(parts, 1), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel(
+        wrap(name, 20), rotation=0, ha="right", va="center", fontsize=8, color=INK, labelpad=6
+    )
 
 
 def _bare(axes: Axes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +12,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from biasmatters.data.split import subset
 from biasmatters.stages.files import read_json, write_json
 from biasmatters.stages.maps import MAPS, join, read_maps, write_maps
 from biasmatters.stages.network import trained_network
 from biasmatters.stages.source import Source, explained_images
 from biasmatters.stages.spec import MethodSpec, TrainerSpec
 from biasmatters.stages.train import trainer_options
-from biasmatters.types import Attributor
+from biasmatters.types import Attributor, Fittable
 
 if TYPE_CHECKING:
-    from biasmatters.data.images import TensorImages
+    from biasmatters.data.images import ImageData, TensorImages
     from biasmatters.training.explain import Diagnose, Explained
+
+log = logging.getLogger(__name__)
 
 COST = "cost.json"
 # Pictures of a run whose row entropies are measured: a layer mean needs no more.
 DIAGNOSED = 8
+# Training pictures that a method learns from, if it does.
+FITTED = 4096
 Cost = dict[str, Any]
 
 
@@ -53,7 +60,7 @@ class Attribute:
     trainer: TrainerSpec
 
     stage = "attribute"
-    version = 2
+    version = 3
     resumable = True
 
     def slug(self) -> str:
@@ -77,6 +84,8 @@ class Attribute:
         images = explained_images(data, self.images)
         network = trained_network(self.source.spec.model, data, True, self.seed, inputs["network"])
         attributor = self.method.part.make(network)
+        if isinstance(attributor, Fittable):
+            attributor.fit(_training_inputs(data, self.batch_size))
         parts: list[dict[str, Tensor]] = []
         costs: list[Cost] = []
         for name, rows in _chunks(len(images), self.chunk):
@@ -89,7 +98,9 @@ class Attribute:
                 write_json(cost, figures)
             parts.append(read_maps(maps))
             costs.append(read_json(cost))
-        write_maps(folder / MAPS, join(parts))
+        whole = join(parts)
+        _tell_missed(whole, self.method.name)
+        write_maps(folder / MAPS, whole)
         write_json(folder / COST, _total(costs))
         for path in folder.glob("chunk-*"):
             path.unlink()
@@ -97,18 +108,42 @@ class Attribute:
     def _explain(
         self, network: torch.nn.Module, attributor: Attributor, images: TensorImages
     ) -> tuple[dict[str, Tensor], Cost]:
+        from biasmatters.baselines.conservation import ConservationWarning
         from biasmatters.data.images import collate
         from biasmatters.training import Explain, predict
 
-        batches: list[Explained] = predict(
-            Explain(network, attributor, _diagnosis(attributor)),
-            images,
-            batch_size=self.batch_size,
-            label=f"attribute {self.slug()}",
-            collate=collate,
-            **trainer_options(self.trainer, devices=1),
-        )
+        with warnings.catch_warnings():
+            # Said once, of all pictures together.
+            warnings.simplefilter("ignore", ConservationWarning)
+            batches: list[Explained] = predict(
+                Explain(network, attributor, _diagnosis(attributor)),
+                images,
+                batch_size=self.batch_size,
+                label=f"attribute {self.slug()}",
+                collate=collate,
+                **trainer_options(self.trainer, devices=1),
+            )
         return _tensors(batches), _cost(batches, len(images))
+
+
+def _tell_missed(found: Mapping[str, Tensor], method: str) -> None:
+    """Say how far maps of a method that is not exact are from their total."""
+    excess = (found["residual"] - found["tolerance"]).nan_to_num(-torch.inf)
+    if bool((excess > 0).any()):
+        log.warning(
+            "%s: %d of %d maps miss their total, at worst by %.3g",
+            method,
+            int((excess > 0).sum()),
+            len(excess),
+            float(found["residual"][excess.argmax()]),
+        )
+
+
+def _training_inputs(data: ImageData, size: int) -> Iterator[Tensor]:
+    """A fixed subset of the training images, batch by batch."""
+    images = data.train.select(data.train.ids[subset(len(data.train), FITTED)])
+    for rows in torch.split(torch.arange(len(images)), size):
+        yield images.batch(rows).images
 
 
 def _chunks(count: int, size: int) -> Iterator[tuple[str, Tensor]]:
@@ -127,14 +162,15 @@ def _cost(batches: list[Explained], images: int) -> Cost:
         "seconds": sum(batch.seconds for batch in batches),
         "forward_seconds": sum(batch.forward_seconds for batch in batches),
         "diagnostics": dict(batches[0].diagnostics),
+        "memory": batches[0].memory,
     }
 
 
 def _total(costs: list[Cost]) -> Cost:
-    """Sums over chunks; the diagnostics are those of the first batch of all."""
+    """Sums over chunks; diagnostics and memory are those of the first batch of all."""
     names = ("images", "seconds", "forward_seconds")
     total = {name: sum(cost[name] for cost in costs) for name in names}
-    return {**total, "diagnostics": costs[0]["diagnostics"]}
+    return {**total, "diagnostics": costs[0]["diagnostics"], "memory": costs[0]["memory"]}
 
 
 def _diagnosis(attributor: Attributor) -> Diagnose | None:

@@ -41,8 +41,15 @@ def make_plan(spec: ExperimentSpec, sources: Sequence[Source], missing: Mapping[
     maps: dict[str, Task] = {}
     sheets: list[Sheet] = []
     for source, normalization, seed in product(sources, spec.normalizations, spec.seeds):
-        network, ablation = _networks(spec, source, normalization, seed)
-        rows[_role(ablation)] = ablation
+        network = _network(spec, source, normalization, seed, bias=True)
+        if spec.table1:
+            pair = {
+                "with_bias": network,
+                "without_bias": _network(spec, source, normalization, seed, bias=False),
+            }
+            work = Ablate(source, normalization, seed, spec.trainer)
+            ablation = Task(work, pair, source.fingerprint)
+            rows[_role(ablation)] = ablation
         if normalization not in spec.explained:
             continue
         roles: dict[str, MethodSpec] = {}
@@ -55,15 +62,11 @@ def make_plan(spec: ExperimentSpec, sources: Sequence[Source], missing: Mapping[
     return _finish(spec, rows, maps, sheets, sources, missing)
 
 
-def _networks(
-    spec: ExperimentSpec, source: Source, normalization: str, seed: int
-) -> tuple[Task, Task]:
-    pair = {
-        role: Task(Train(source, normalization, bias, seed, spec.trainer), data=source.fingerprint)
-        for role, bias in (("with_bias", True), ("without_bias", False))
-    }
-    ablation = Ablate(source, normalization, seed, spec.trainer)
-    return pair["with_bias"], Task(ablation, pair, source.fingerprint)
+def _network(
+    spec: ExperimentSpec, source: Source, normalization: str, seed: int, *, bias: bool
+) -> Task:
+    training = Train(source, normalization, bias, seed, spec.trainer)
+    return Task(training, data=source.fingerprint)
 
 
 def _methods(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from biasmatters.attribution import reduce_channels
 from biasmatters.stages.environment import environment
 from biasmatters.stages.maps import MAPS, read_maps
 from biasmatters.stages.rows import read_rows
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from biasmatters.reporting import ContactSheet
+    from biasmatters.reporting.content import Pictures
 
 Timing = tuple[str, float, bool]
 PAGES = "report"
@@ -67,7 +69,7 @@ class Report:
     timings: list[Timing]
 
     stage = "report"
-    version = 2
+    version = 3
     resumable = False
 
     def slug(self) -> str:
@@ -105,7 +107,7 @@ class Report:
         return {**found, **{f"data {name}": note for name, note in self.notes.items()}}
 
     def _draw(self, sheet: Sheet, inputs: Mapping[str, Path]) -> ContactSheet:
-        from biasmatters.reporting import ContactSheet
+        from biasmatters.reporting import ContactSheet, method_name
 
         data = sheet.source.load(sheet.normalization)
         found = {role: read_maps(inputs[role] / MAPS) for role in sheet.roles}
@@ -120,11 +122,17 @@ class Report:
             title=f"{data.name}, inputs {sheet.normalization}",
             images=_picture(data.normalization.invert(batch.images)),
             maps={
-                method.name: found[role]["maps"][: self.sheet_images].sum(1).numpy()
+                method_name(method.method, method.rule): self._maps(found[role], method)
                 for role, method in sheet.roles.items()
             },
             labels=labels,
         )
+
+    def _maps(self, found: Mapping[str, torch.Tensor], method: MethodSpec) -> Pictures:
+        shown: Pictures = reduce_channels(
+            found["maps"][: self.sheet_images], method.reduction
+        ).numpy()
+        return shown
 
 
 def _picture(x: torch.Tensor) -> np.ndarray[Any, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
+from biasmatters.attribution import reduce_channels
 from biasmatters.stages.attribute import COST
 from biasmatters.stages.files import read_json
 from biasmatters.stages.maps import MAPS, read_maps
@@ -51,7 +52,7 @@ class Score:
     trainer: TrainerSpec
 
     stage = "score"
-    version = 1
+    version = 2
     resumable = False
 
     def slug(self) -> str:
@@ -65,7 +66,7 @@ class Score:
         return {
             **self.source.settings(self.normalization),
             "curves": {curve.name: dict(curve.settings) for curve in self.curves},
-            "method": [self.method.method, self.method.rule],
+            "method": [self.method.method, self.method.rule, self.method.reduction],
             "seed": self.seed,
         }
 
@@ -73,6 +74,7 @@ class Score:
         """Read ``network`` and ``maps``, write result rows."""
         data = self.source.load(self.normalization)
         found = read_maps(inputs["maps"] / MAPS)
+        found["maps"] = reduce_channels(found["maps"], self.method.reduction)
         images = data.test.select(found["image"])
         x = images.batch(torch.arange(len(images))).images
         network = trained_network(self.source.spec.model, data, True, self.seed, inputs["network"])
@@ -131,6 +133,8 @@ class Score:
         n = len(found["image"])
         yield self._row("seconds_per_image", cost["seconds"] / n, n)
         yield self._row("forward_passes", cost["seconds"] / cost["forward_seconds"], n)
+        if cost["memory"] is not None:
+            yield self._row("memory", cost["memory"], n)
         for metric, value in cost["diagnostics"].items():
             yield self._row(metric, value, n)
 
@@ -170,7 +174,7 @@ class Score:
 
 
 def _tell_constant(maps: Tensor, label: str) -> None:
-    flat = maps.sum(1).flatten(1)
+    flat = maps.flatten(1)
     count = int((flat == flat[:, :1]).all(1).sum())
     if count:
         log.warning(

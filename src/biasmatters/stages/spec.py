@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from biasmatters.types import Reduction
+
 Schedule = Literal["constant", "one_cycle"]
 
 
@@ -53,11 +55,13 @@ class MethodSpec:
         method: Name of the method.
         rule: Name of BBp's rule, empty for other methods.
         part: Makes the attributor from a model.
+        reduction: How its maps over channels become one map, as in `reduce_channels`.
     """
 
     method: str
     rule: str
     part: Part
+    reduction: Reduction = "sum"
 
     @property
     def name(self) -> str:
@@ -131,6 +135,8 @@ class ExperimentSpec:
         curves: Scores of maps; each is called with ``(model, x, maps, target)``.
         trainer: How to train.
         seeds: Seeds of the trainings.
+        table1: Whether networks without bias are trained beside those with, and what w.x and b
+            know is measured.
         images: How many test images are explained.
         explain_batch_size: How many images are explained at once.
         chunk: How many images are attributed between two writes to the disk.
@@ -150,6 +156,7 @@ class ExperimentSpec:
     curves: tuple[Part, ...]
     trainer: TrainerSpec
     seeds: tuple[int, ...]
+    table1: bool
     images: int
     explain_batch_size: int
     chunk: int

@@ -1,0 +1,1 @@
+"""What the protocol costs over a direct call of the library behind it."""

@@ -1,0 +1,50 @@
+"""Guided back-propagation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from biasmatters.affine.recording import Step
+from biasmatters.baselines.modified_backward import (
+    Pull,
+    modified_backward,
+    recorded,
+    without_total,
+)
+from biasmatters.baselines.rectifier import rectifies, require_rectifiers
+from biasmatters.types import Attribution, Target
+
+
+class GuidedBackprop:
+    """The gradient, but at every ReLU only positive signals pass, where the ReLU is active.
+
+    A ReLU is met however it is written: as a module or a function, in place, reused, as ReLU6 or
+    as a clamp at 0. ``leaky_relu``, ``prelu`` and ``rrelu``, which the paper does not have, are
+    treated by the same words: the positive part of the signal, times their slope where that is
+    positive. A hard tanh is no rectifier and passes the gradient.
+
+    Source: Springenberg, Dosovitskiy, Brox, Riedmiller, 2014 (arXiv 1412.6806).
+
+    Args:
+        model: A module in evaluation mode, with at least one ReLU.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def explain(self, x: Tensor, target: Target = None) -> Attribution:
+        """The map like x ``(N, *features)``; it promises no total.
+
+        Raises:
+            MethodError: For a model without any ReLU.
+        """
+        recording = recorded(self.model, x, target)
+        require_rectifiers(recording, "Guided back-propagation")
+        return without_total(recording, modified_backward(recording, _guided))
+
+
+def _guided(step: Step) -> Pull | None:
+    call = step.node.call
+    if not rectifies(call):
+        return None
+    return lambda tau: tuple(part.clamp_min(0) for part in call.vjp(tau.clamp_min(0)))

@@ -1,0 +1,103 @@
+"""Back-propagation with other rules at chosen operations.
+
+Guided back-propagation, RectGrad, PatternNet and their kin differ from the gradient in what they do
+at some operations, and only there. They are walked here over the engine's recording, so functional,
+reused and in-place activations and residual sums are met like any other operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.recording import Options, Recording, Step, record
+from biasmatters.baselines.errors import MethodError
+from biasmatters.types import Attribution, Target
+
+# Turns the signal at a step's output into the signals at its inputs; None: the gradient's own way.
+Pull = Callable[[Tensor], tuple[Tensor, ...]]
+Rule = Callable[[Step], Pull | None]
+
+
+def recorded(model: Callable[..., Any], x: Tensor, target: Target) -> Recording:
+    """One forward pass of a model in evaluation mode, operation by operation."""
+    return record(model, (x,), target, Options())
+
+
+def start(recording: Recording) -> Tensor:
+    """1 at the explained output and 0 at the others, like the last operation's output."""
+    output = recording.steps[-1].output
+    if recording.target is None:
+        return torch.ones_like(output)
+    signal = torch.zeros_like(output)
+    return signal.scatter_(1, recording.target[:, None], 1)
+
+
+def modified_backward(
+    recording: Recording,
+    rule: Rule,
+    signal: Tensor | None = None,
+    *,
+    visit: Callable[[Step, Tensor], None] | None = None,
+) -> Tensor:
+    """Walk back from the output to the first input.
+
+    Args:
+        recording: What `recorded` returned.
+        rule: Chooses the way at each operation.
+        signal: Like the last operation's output; None for `start`.
+        visit: Told of the signal at each operation's output, before it goes on.
+
+    Returns:
+        The signal at the first input, like it.
+    """
+    if not recording.steps:
+        raise ValueError("the recording has no operation")
+    signals = {id(recording.steps[-1].output): start(recording) if signal is None else signal}
+    with torch.inference_mode(False), torch.no_grad():
+        for step in reversed(recording.steps):
+            here = signals.pop(id(step.output), None)
+            if here is None:
+                continue
+            if visit is not None:
+                visit(step, here)
+            pull = rule(step) or step.node.call.vjp
+            for x, part in zip(step.node.call.inputs, pull(here), strict=True):
+                old = signals.get(id(x))
+                signals[id(x)] = part if old is None else old + part
+    leaf = recording.inputs[0]
+    found = signals.get(id(leaf))
+    return torch.zeros_like(leaf) if found is None else found
+
+
+def without_total(recording: Recording, found: Tensor) -> Attribution:
+    """A map that promises no total.
+
+    Args:
+        recording: Where the map comes from.
+        found: Like the first input.
+    """
+    x = recording.inputs[0]
+    none = torch.full((len(x),), torch.nan, dtype=x.dtype, device=x.device)
+    return Attribution(found.detach(), recording.target, none, none.clone())
+
+
+def require_pictures(recording: Recording, method: str) -> None:
+    """Refuse an input that has no rows and columns.
+
+    Raises:
+        MethodError: Unless it is ``(N, C, H, W)``.
+    """
+    shape = tuple(recording.inputs[0].shape)
+    if len(shape) != 4:
+        raise MethodError(
+            f"{method} shows maps over rows and columns; give pictures (N, C, H, W), not {shape}."
+        )
+
+
+def over_channels(saliency: Tensor, x: Tensor) -> Tensor:
+    """A saliency ``(N, 1, H, W)`` like x ``(N, C, H, W)``: its C-th part in every channel."""
+    return (saliency / x.shape[1]).expand_as(x).contiguous()

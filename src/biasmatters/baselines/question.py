@@ -1,0 +1,162 @@
+"""What is asked of a method, and the model that comes back as it went in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.guard import check_inputs, evaluation
+from biasmatters.affine.target import checked_value, explained, resolve_target
+from biasmatters.baselines.errors import MethodError
+from biasmatters.types import Attribution, Target
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One batch to be explained.
+
+    Attributes:
+        model: In evaluation mode.
+        x: ``(N, *features)``, detached.
+        target: ``(N,)`` explained classes, or None where each sample has one output.
+        choose: The callable target, if that is what was given.
+    """
+
+    model: nn.Module
+    x: Tensor
+    target: Tensor | None
+    choose: Callable[[Tensor], Tensor] | None = None
+
+    def value(self, z: Tensor, target: Tensor | None = None) -> Tensor:
+        """``(M,)`` the explained output at ``z (M, *features)``.
+
+        Args:
+            z: Inputs; gradients flow.
+            target: ``(M,)`` their classes; None for those of the question, of which there must be
+                one, or M.
+        """
+        if self.choose is not None:
+            return checked_value(self.choose(self.model(z)), len(z))
+        if target is None and self.target is not None:
+            target = self.target.expand(len(z))
+        return explained(self.model(z), target)
+
+    def row(self, i: int) -> Question:
+        """The same question about one sample."""
+        target = None if self.target is None else self.target[i : i + 1]
+        return replace(self, x=self.x[i : i + 1], target=target)
+
+    def rows(self) -> Iterator[Question]:
+        """The same question about each sample in turn."""
+        return (self.row(i) for i in range(len(self.x)))
+
+    def one_by_one(self, method: Callable[[Question], Tensor]) -> Attribution:
+        """The answer of a method that takes one sample at a time and promises no total."""
+        found = [method(row) for row in self.rows()]
+        return self.answer(torch.cat(found) if found else self.x)
+
+    def classes(self, method: str) -> Tensor:
+        """``(N,)`` explained classes, for a library that takes nothing else.
+
+        Raises:
+            MethodError: For a callable target or a model with one output.
+        """
+        if self.target is None:
+            raise MethodError(
+                f"{method} explains a class; give an int, or one class for each sample, and a "
+                "model whose output is (N, classes)."
+            )
+        return self.target
+
+    def answer(
+        self, found: Tensor, total: Tensor | None = None, tolerance: Tensor | None = None
+    ) -> Attribution:
+        """The map with its residual.
+
+        Args:
+            found: Like x.
+            total: ``(N,)`` what it should sum to, None where the method promises nothing.
+            tolerance: ``(N,)`` how far it may be off.
+        """
+        found = found.detach()
+        if total is None or tolerance is None:
+            none = torch.full((len(self.x),), torch.nan, dtype=self.x.dtype, device=self.x.device)
+            return Attribution(found, self.target, none, none.clone())
+        residual = (row_sums(found) - total.detach()).abs()
+        return Attribution(found, self.target, residual, tolerance.detach())
+
+
+@contextmanager
+def asking(model: nn.Module, x: Tensor, target: Target) -> Iterator[Question]:
+    """Put a question to a method: checked, with gradients, and with nothing left behind.
+
+    Args:
+        model: A module in evaluation mode.
+        x: ``(N, *features)``.
+        target: As in `biasmatters.local_affine`.
+
+    Raises:
+        InputError, TrainingModeError: As `biasmatters.local_affine` does.
+    """
+    check_inputs((x,))
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        evaluation(model, False),
+        left_as_found(model),
+    ):
+        x = (x.clone() if x.is_inference() else x).detach()
+        if callable(target):
+            yield Question(model, x, None, target)
+            return
+        yield Question(model, x, _classes(model, x, target))
+
+
+def _classes(model: nn.Module, x: Tensor, target: Target) -> Tensor | None:
+    """The explained classes; to check given ones, the output of one sample will do."""
+    with torch.no_grad():
+        if target is None or not len(x):
+            return resolve_target(model(x.clone()), target, len(x))
+        output = model(x[:1].clone())
+        if isinstance(output, Tensor) and output.ndim and len(output) == 1:
+            output = output.expand(len(x), *output.shape[1:])
+        return resolve_target(output, target, len(x))
+
+
+@contextmanager
+def left_as_found(model: object) -> Iterator[None]:
+    """Gradients, their flags, hooks and the global random numbers are afterwards as before."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    flags = [(p, p.requires_grad, p.grad) for p in parameters]
+    hooks = [(m, name, getattr(m, name).copy()) for m in modules for name in _HOOKS]
+    with torch.random.fork_rng(devices=sorted(_gpus(parameters))):
+        try:
+            yield
+        finally:
+            for parameter, wanted, grad in flags:
+                parameter.requires_grad_(wanted)
+                parameter.grad = grad
+            for module, name, before in hooks:
+                now = getattr(module, name)
+                now.clear()
+                now.update(before)
+
+
+def _gpus(parameters: list[nn.Parameter]) -> set[int]:
+    return {p.device.index or 0 for p in parameters if p.device.type == "cuda"}
