@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from biasmatters import baselines
@@ -47,7 +48,8 @@ def _by_captum(model: nn.Module, x: Tensor, target: Tensor) -> list[Pair]:
     from captum import attr
 
     zero = torch.zeros_like(x)
-    last = [m for m in model.modules() if isinstance(m, nn.Conv2d)][-1]
+    leaves = [m for m in model.modules() if not list(m.children())]
+    last = [m for m in leaves if isinstance(m, nn.MaxPool2d)][-1]
 
     def tunnel() -> None:
         for i in range(len(x)):
@@ -82,7 +84,13 @@ def _by_captum(model: nn.Module, x: Tensor, target: Tensor) -> list[Pair]:
         (
             "grad_cam",
             baselines.GradCam(model),
-            lambda: attr.LayerGradCam(model, last).attribute(leaf(), target=target),
+            lambda: F.interpolate(
+                attr.LayerGradCam(model, last).attribute(
+                    leaf(), target=target, relu_attributions=True
+                ),
+                x.shape[2:],
+                mode="bilinear",
+            ),
             False,
         ),
         (
@@ -127,7 +135,7 @@ def _by_zennit(model: nn.Module, x: Tensor, target: Tensor) -> list[Pair]:
         (
             "excitation_backprop",
             baselines.ExcitationBackprop(model),
-            lambda: direct(ExcitationBackprop()),
+            lambda: direct(ExcitationBackprop(zero_params="bias")),
         ),
     ]
     return [

@@ -62,7 +62,7 @@ def rows(x: Tensor) -> Iterator[tuple[Tensor, int]]:
 def test_noise_tunnels(net: nn.Sequential, x: Tensor, kind: str, method: type) -> None:
     found = method(net, samples=5, noise=0.2, seed=3).explain(x, TARGET).map
     for i, (row, target) in enumerate(rows(x)):
-        with seeded(image_seed(3, row[0])):
+        with seeded(image_seed(3, row[0]), row):
             wanted = captum.attr.NoiseTunnel(captum.attr.Saliency(net)).attribute(
                 row, nt_type=kind, nt_samples=5, stdevs=0.2 * float(row.max() - row.min()),
                 target=target, abs=False,
@@ -80,28 +80,35 @@ def test_smoothgrad_without_noise_is_the_gradient(net: nn.Sequential, x: Tensor)
 @pytest.mark.parametrize(
     "make",
     [
-        lambda net: SmoothGrad(net, samples=4),
-        lambda net: GradientShap(net, samples=4),
-        lambda net: Lime(net, samples=20, segments=6),
-        lambda net: KernelShap(net, samples=20, segments=6),
+        lambda net, seed: SmoothGrad(net, samples=4, seed=seed),
+        lambda net, seed: GradientShap(net, samples=4, seed=seed),
+        lambda net, seed: Lime(net, samples=20, segments=6, penalty=1e-4, seed=seed),
+        lambda net, seed: KernelShap(net, samples=20, segments=6, seed=seed),
     ],
 )
 def test_an_images_noise_is_its_own(
-    net: nn.Sequential, x: Tensor, make: Callable[[nn.Module], Attributor]
+    net: nn.Sequential, x: Tensor, make: Callable[[nn.Module, int], Attributor]
 ) -> None:
-    together = make(net).explain(x, TARGET).map
-    alone = make(net).explain(x[2:], TARGET[2:]).map
+    method = make(net, 0)
+    together = method.explain(x, TARGET).map
+    alone = method.explain(x[2:], TARGET[2:]).map
     torch.testing.assert_close(together[2:], alone, rtol=1e-4, atol=1e-6)
+    other = make(net, 1).explain(x[2:], TARGET[2:]).map
+    assert not torch.allclose(other, alone, rtol=1e-2)
 
 
 def test_gradient_shap(net: nn.Sequential, x: Tensor) -> None:
     background = torch.rand(4, 1, 12, 12)
-    method = GradientShap(net, samples=6, noise=0.0, seed=2).fit([background[:3], background[3:]])
+    method = GradientShap(net, samples=6, noise=0.1, seed=2).fit([background[:3], background[3:]])
     found = method.explain(x, TARGET).map
     for i, (row, target) in enumerate(rows(x)):
-        with seeded(image_seed(2, row[0])):
+        with seeded(image_seed(2, row[0]), row):
             wanted = captum.attr.GradientShap(net).attribute(
-                row, baselines=background, n_samples=6, stdevs=0.0, target=target
+                row,
+                baselines=background,
+                n_samples=6,
+                target=target,
+                stdevs=0.1 * float(row.max() - row.min()),
             )
         torch.testing.assert_close(found[i : i + 1], wanted, rtol=1e-5, atol=1e-5)
 
@@ -229,7 +236,7 @@ def test_surrogates_are_captums(net: nn.Sequential, x: Tensor, name: str) -> Non
         theirs = captum.attr.KernelShap(net)
     for i, (row, target) in enumerate(rows(x)):
         segments = superpixels(row[0], 5)
-        with seeded(image_seed(2, row[0])):
+        with seeded(image_seed(2, row[0]), row):
             wanted = theirs.attribute(row, target=target, feature_mask=segments, n_samples=40)
         sizes = torch.bincount(segments.flatten())[segments]
         torch.testing.assert_close(found[i, 0] * sizes, wanted[0, 0], rtol=1e-5, atol=1e-5)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from zennit.canonizers import AttributeCanonizer, SequentialMergeBatchNorm
 from zennit.layer import Sum
 
@@ -168,3 +169,24 @@ def test_densenet_and_transformer_are_refused_by_name() -> None:
         LRP(seeded(vit, 0.2), "epsilon").explain(x, 0)
     for name in ("layer_norm in encoder.layers", "softmax in encoder.layers", "self_attention"):
         assert name in str(error.value)
+
+
+class Negated(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, -self.weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        nn.utils.parametrizations.weight_norm,
+        lambda layer: prune.random_unstructured(layer, "weight", 0.5),
+        lambda _: Negated(4, 6),
+    ],
+)
+@pytest.mark.parametrize("variant", ["zplus", "epsilon"])
+def test_a_weight_made_of_other_parameters_is_refused(wrap, variant: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(wrap(nn.Linear(4, 6)), nn.ReLU(), nn.Linear(6, 3)).eval()
+    with pytest.raises(MethodError, match=r"linear in 0 \(with a weight made of other parameters"):
+        LRP(net, variant).explain(torch.rand(2, 4), 1)

@@ -9,7 +9,7 @@ from scipy.ndimage import sobel
 from torch import Tensor, nn
 
 from biasmatters.baselines import InteriorGradients, MethodError, RandomMap, Rise, Sobel
-from biasmatters.baselines.rise import random_masks
+from biasmatters.baselines.rise import Masks
 
 
 @pytest.fixture
@@ -27,12 +27,10 @@ def x() -> Tensor:
 
 def test_rise_is_its_definition(net: nn.Sequential, x: Tensor) -> None:
     found = Rise(net, masks=13, grid=4, shown=0.4, chunk=6, seed=5).explain(x, [0, 1, 2]).map
-    generator = torch.Generator().manual_seed(5)
-    # Drawn in the same portions: 6 pictures at a time, 3 images, so 2 masks.
-    masks = [random_masks(min(2, 13 - i), 4, 0.4, x.shape[2:], generator) for i in range(0, 13, 2)]
+    masks = Masks.draw(13, 4, 0.4, x.shape[2:], 5).enlarged(slice(None))
     wanted = np.zeros((3, 10, 11))
     with torch.no_grad():
-        for mask in torch.cat(masks):
+        for mask in masks:
             scores = net(x * mask).softmax(1)
             for n in range(3):
                 wanted[n] += float(scores[n, n]) * mask.double().numpy()
@@ -40,11 +38,17 @@ def test_rise_is_its_definition(net: nn.Sequential, x: Tensor) -> None:
 
 
 def test_masks_show_as_much_as_they_should() -> None:
-    masks = random_masks(400, 7, 0.3, torch.Size((28, 28)), torch.Generator().manual_seed(0))
+    masks = Masks.draw(400, 7, 0.3, (28, 28), 0).enlarged(slice(None))
     assert masks.shape == (400, 28, 28)
     assert 0 <= float(masks.min()) <= float(masks.max()) <= 1
     assert float(masks.mean()) == pytest.approx(0.3, abs=0.02)
     assert len({tuple(m.flatten().tolist()) for m in masks}) == 400
+
+
+def test_all_images_see_the_same_masks(net: nn.Sequential, x: Tensor) -> None:
+    together = Rise(net, masks=50, chunk=12).explain(x, 1).map
+    alone = Rise(net, masks=50, chunk=7).explain(x[1:2], 1).map
+    torch.testing.assert_close(together[1:2], alone)
 
 
 def test_rise_finds_the_only_pixel_that_counts() -> None:

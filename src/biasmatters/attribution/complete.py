@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -11,9 +14,9 @@ from biasmatters.affine.errors import InputError
 from biasmatters.affine.walk import Fallback
 from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.rules import Rule
-from biasmatters.types import Attribution, AttributorFactory, Target
+from biasmatters.types import Attribution, AttributorFactory, Fittable, Target
 
-# Share of |w.x| that a method may miss it by which does not say how exact it is.
+# Share of the absolute sum of a map that its method may miss w.x by: LRP's stabilizers do.
 SLACK = 1e-3
 
 
@@ -50,6 +53,12 @@ class Complete:
         self._bbp = BiasBackprop(model, rule, temperature, fold, fallback)
         self.rule = self._bbp.rule
 
+    def fit(self, batches: Iterable[Tensor]) -> Self:
+        """Hand training inputs ``(N, *features)`` to the method, if it learns from them."""
+        if isinstance(self.method, Fittable):
+            self.method.fit(batches)
+        return self
+
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """The method's map plus BBp's, like x ``(N, *features)``, with the share ``b / f(x)``."""
         part = self.method.explain(x, target)
@@ -62,13 +71,12 @@ class Complete:
         certificate, whole = found.certify(), part.map + found.walk.maps[0]
         total = row_sums(whole) + found.walk.dropped
         output = found.recording.output
-        linear = found.linear.abs()
-        own = torch.where(part.tolerance.isnan(), SLACK * linear, part.tolerance)
+        slack = SLACK * row_sums(part.map.abs()) + relative(found.bias.dtype) * found.linear.abs()
         return Attribution(
             map=whole,
             target=found.recording.target,
             residual=(total - output).abs(),
-            tolerance=certificate.tolerance + relative(found.bias.dtype) * linear + own,
+            tolerance=certificate.tolerance + slack,
             certificate=certificate,
             bias_share=torch.where(output == 0, torch.nan, found.bias / output),
         )

@@ -13,6 +13,7 @@ from biasmatters.affine.recording import Recording
 from biasmatters.baselines.coverage import times_run
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.libraries import library
+from biasmatters.baselines.question import attributes_kept
 
 # How far canonizers may change the output, relative to it: Zennit's merges leave 5e-6 each.
 CHANGED = 1e-3
@@ -26,21 +27,14 @@ def put_back(model: nn.Module) -> Iterator[None]:
     the merges already made would stay. Modules work out of place meanwhile: an in-place ReLU
     would overwrite the input that its hook remembers.
     """
-    modules = list(model.modules())
-    kept = [(m, dict(vars(m)), _copies(m)) for m in modules]
     data = [(t, t.data) for t in chain(model.parameters(), model.buffers())]
     try:
-        for module in modules:
-            if getattr(module, "inplace", False) is True:
-                vars(module)["inplace"] = False
-        yield
+        with attributes_kept(model):
+            for module in model.modules():
+                if getattr(module, "inplace", False) is True:
+                    vars(module)["inplace"] = False
+            yield
     finally:
-        for module, attributes, tables in kept:
-            vars(module).clear()
-            vars(module).update(attributes)
-            for name, table in tables.items():
-                attributes[name].clear()
-                attributes[name].update(table)
         for tensor, values in data:
             if tensor.data_ptr() != values.data_ptr() or tensor.shape != values.shape:
                 tensor.data = values
@@ -79,11 +73,6 @@ def canonized(
             if was is not None and norm.running_var.data_ptr() != was:
                 norm.eps = 0.0
         yield changed
-
-
-def _copies(module: nn.Module) -> dict[str, Any]:
-    """The tables of a module: its parameters, buffers, parts and hooks."""
-    return {name: table.copy() for name, table in vars(module).items() if isinstance(table, dict)}
 
 
 def _own(model: nn.Module, recording: Recording) -> list[Any]:

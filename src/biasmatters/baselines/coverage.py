@@ -78,9 +78,20 @@ def unreached(
         if reach == "once" and step.form.kind != "routing":
             if runs[name] > 1:
                 found[f"{where} (runs {runs[name]} times)"] = None
+            elif not _by_its_weight(step, modules[name]):
+                found[f"{where} (with a weight made of other parameters)"] = None
         elif (reach != "always" or not _one_to_one(step)) and matters(step):
             found[where] = None
     return tuple(found)
+
+
+def _by_its_weight(step: Step, module: nn.Module) -> bool:
+    """Whether a layer multiplies by the very parameter ``weight`` that a hook would change."""
+    used = step.node.call.arg(1, "weight")
+    if step.form.kind != "mixing" or not isinstance(used, Tensor):
+        return True
+    own = dict(module.named_parameters(recurse=False)).get("weight")
+    return own is not None and own.data_ptr() == used.data_ptr()
 
 
 def times_run(recording: Recording) -> Counter[str]:

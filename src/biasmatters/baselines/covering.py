@@ -11,7 +11,7 @@ from torch import Tensor
 
 from biasmatters.baselines.noise import image_seed, seeded
 from biasmatters.baselines.question import Question
-from biasmatters.baselines.settings import whole
+from biasmatters.baselines.settings import finite, whole
 from biasmatters.baselines.superpixels import superpixels
 
 
@@ -37,6 +37,7 @@ class Covering:
         whole("samples", self.samples, 2)
         whole("segments", self.segments, 2)
         whole("chunk", self.chunk)
+        finite("baseline", self.baseline)
 
     def weigh(self, make: Callable[[Any], Any], question: Question) -> Tensor:
         """``(1, C, H, W)`` a superpixel's weight, spread evenly over its pixels and channels.
@@ -48,7 +49,7 @@ class Covering:
         image = question.x
         segments = superpixels(image[0], self.segments)
         mask = segments.expand(image.shape)
-        with seeded(image_seed(self.seed, image[0])), torch.no_grad():
+        with seeded(image_seed(self.seed, image[0]), image), torch.no_grad():
             found: Tensor = make(question.value).attribute(
                 image,
                 baselines=self.baseline,

@@ -13,6 +13,7 @@ from biasmatters.baselines.conservation import ConservationWarning
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.modified_backward import recorded
 from biasmatters.baselines.question import Question, asking
+from biasmatters.baselines.settings import finite
 from biasmatters.types import Attribution, Target
 
 # Share of 1 + |f(x) - f(r)| that round-off may explain in float32.
@@ -27,7 +28,6 @@ _HOOKED = {
     "max_pool1d": nn.MaxPool1d,
     "max_pool2d": nn.MaxPool2d,
     "max_pool3d": nn.MaxPool3d,
-    "softmax": nn.Softmax,
 }
 
 
@@ -36,7 +36,8 @@ class DeepLiftRescale:
 
         m = (f(z) - f(z_r)) / (z - z_r)
 
-    Sums to f(x) - f(r). Captum multiplies at modules of known activations, each run once; whatever
+    Sums to f(x) - f(r). A softmax is refused: Captum's rule for it mixes the samples of a batch.
+    Captum multiplies at modules of known activations, each run once; whatever
     else is not linear it passes as the gradient does, and the sum is lost. That is refused here,
     by the operation's name, and the sum is checked.
 
@@ -49,7 +50,7 @@ class DeepLiftRescale:
 
     def __init__(self, model: nn.Module, baseline: float = 0.0) -> None:
         self.model = model
-        self.baseline = baseline
+        self.baseline = finite("baseline", baseline)
 
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """The map like x ``(N, *features)``.
@@ -59,6 +60,8 @@ class DeepLiftRescale:
         """
         with asking(self.model, x, target) as question:
             target = question.classes("DeepLIFT")
+            if not len(target):
+                return question.answer(question.x)
             steps = recorded(question.model, question.x[:1], target[:1]).steps
             _refuse_missed(question.model, steps)
             reference = torch.full_like(question.x, self.baseline)

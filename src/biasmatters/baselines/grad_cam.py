@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.layers import pick_layer
-from biasmatters.baselines.question import Question, asking
+from biasmatters.baselines.question import Question, asking, require_pictures
 from biasmatters.types import Attribution, Target
 
 
@@ -33,7 +32,10 @@ class GradCam:
         Raises:
             MethodError: For a model without such a layer, or none of that name.
         """
+        require_pictures(x, "Grad-CAM needs")
         with asking(self.model, x, target) as question:
+            if not len(x):
+                return question.answer(question.x)
             found = grad_cam(question, self.layer)
             return question.answer(found.expand_as(x) / x.shape[1])
 
@@ -48,8 +50,6 @@ def grad_cam(question: Question, layer: str | None) -> Tensor:
 
     x = question.x
     module = pick_layer(question, layer)
-    if x.ndim != 4:
-        raise MethodError(f"Grad-CAM needs pictures (N, C, H, W); this input is {tuple(x.shape)}.")
     coarse: Tensor = LayerGradCam(question.value, module).attribute(
         x.clone().requires_grad_(), relu_attributions=True
     )

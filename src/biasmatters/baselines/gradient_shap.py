@@ -17,7 +17,7 @@ from biasmatters.types import Attribution, Target
 class GradientShap:
     """Gradients at random points between noisy inputs and backgrounds, times the difference.
 
-        mean_i (x - r_i) grad f(r_i + a_i (x + n_i - r_i)),  a_i uniform in [0, 1]
+        mean_i (x_i - r_i) grad f(r_i + a_i (x_i - r_i)),  x_i = x + n_i,  a_i uniform in [0, 1]
 
     Sums to f(x) - mean f(r) in expectation only. The backgrounds r are those given to `fit`, or a
     single one of zeros.
@@ -67,7 +67,7 @@ class GradientShap:
 
         image = question.x
         backgrounds = torch.zeros_like(image) if self._kept is None else self._kept.to(image)
-        with seeded(image_seed(self.seed, image[0])):
+        with seeded(image_seed(self.seed, image[0]), image):
             found: Tensor = Captum(question.value).attribute(
                 image,
                 baselines=backgrounds,

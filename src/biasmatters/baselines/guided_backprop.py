@@ -18,9 +18,9 @@ from biasmatters.types import Attribution, Target
 class GuidedBackprop:
     """The gradient, but at every ReLU only positive signals pass, where the ReLU is active.
 
-    A ReLU is met however it is written: as a module or a function, in place, reused, as ReLU6 or
-    as a clamp at 0. ``leaky_relu``, ``prelu`` and ``rrelu``, which the paper does not have, are
-    treated by the same words: the positive part of the signal, times their slope where that is
+    A ReLU is met as a module or a function, in place, reused, as ReLU6 or as a clamp at 0, but not
+    as a maximum or a mask. ``leaky_relu``, ``prelu`` and ``rrelu``, which the paper does not have,
+    are treated by the same words: the positive part of the signal, times their slope where that is
     positive. A hard tanh is no rectifier and passes the gradient.
 
     Source: Springenberg, Dosovitskiy, Brox, Riedmiller, 2014 (arXiv 1412.6806).

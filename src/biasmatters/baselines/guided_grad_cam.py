@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from biasmatters.baselines.grad_cam import grad_cam
 from biasmatters.baselines.guided_backprop import GuidedBackprop
-from biasmatters.baselines.question import asking
+from biasmatters.baselines.question import asking, require_pictures
 from biasmatters.types import Attribution, Target
 
 
@@ -36,7 +36,10 @@ class GuidedGradCam:
         Raises:
             MethodError: As `GradCam` and `GuidedBackprop` do.
         """
+        require_pictures(x, "Guided Grad-CAM needs")
         with asking(self.model, x, target) as question:
+            if not len(x):
+                return question.answer(question.x)
             cam = grad_cam(question, self.layer)
             chosen = question.choose or question.target
             guided = self._guided.explain(question.x, chosen).map

@@ -20,12 +20,12 @@ def pick_layer(question: Question, name: str | None) -> nn.Module:
     Raises:
         MethodError: For a model that has none, or none of that name.
     """
-    shapes = _shapes(question)
+    shapes = _shapes(question, leaves=name is None)
     maps = [n for n, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
     if name is None:
         if not maps:
             raise MethodError(
-                "No layer of this model gives maps (N, C, H, W), which Grad-CAM weighs; take a "
+                "No layer of this model gives maps (N, C, H, W) to look into; take a "
                 "method for any network, such as integrated_gradients."
             )
         return question.model.get_submodule(maps[-1])
@@ -36,12 +36,12 @@ def pick_layer(question: Question, name: str | None) -> nn.Module:
     return question.model.get_submodule(name)
 
 
-def _shapes(question: Question) -> dict[str, torch.Size]:
-    """Shapes of the leaf modules' outputs, in order of execution."""
+def _shapes(question: Question, *, leaves: bool) -> dict[str, torch.Size]:
+    """Shapes of the modules' outputs, or of the leaf modules', in order of execution."""
     found: dict[str, torch.Size] = {}
     handles = []
     for name, module in question.model.named_modules():
-        if name and not any(True for _ in module.children()):
+        if name and not (leaves and any(True for _ in module.children())):
 
             def note(_: nn.Module, __: object, out: object, name: str = name) -> None:
                 if isinstance(out, Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -81,7 +82,7 @@ class LRP:
             raise MethodError(f"LRP has no variant {variant!r}; take one of {', '.join(VARIANTS)}.")
         if biases not in (None, "keep", "drop"):
             raise MethodError(f"biases={biases!r}: give 'keep', 'drop' or None.")
-        if not (epsilon > 0 and gamma >= 0 and alpha >= 1):
+        if not (0 < epsilon < math.inf and 0 <= gamma < math.inf and 1 <= alpha < math.inf):
             raise MethodError(
                 "LRP needs epsilon > 0 (or variant='zero'), gamma >= 0 and alpha >= 1."
             )

@@ -29,6 +29,8 @@ def recorded(model: Callable[..., Any], x: Tensor, target: Target) -> Recording:
 
 def start(recording: Recording) -> Tensor:
     """1 at the explained output and 0 at the others, like the last operation's output."""
+    if not recording.steps:
+        raise MethodError("The model does nothing with its input; there is no way to go back.")
     output = recording.steps[-1].output
     if recording.target is None:
         return torch.ones_like(output)
@@ -54,8 +56,6 @@ def modified_backward(
     Returns:
         The signal at the first input, like it.
     """
-    if not recording.steps:
-        raise ValueError("the recording has no operation")
     signals = {id(recording.steps[-1].output): start(recording) if signal is None else signal}
     with torch.inference_mode(False), torch.no_grad():
         for step in reversed(recording.steps):

@@ -29,18 +29,25 @@ def image_generator(seed: int, image: Tensor) -> torch.Generator:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int, like: Tensor) -> Iterator[None]:
     """Seed the global generators of torch and numpy for a library that has no others.
 
-    NumPy's is as before afterwards; torch's is the affair of `question.asking`.
+    They are as before afterwards.
+
+    Args:
+        seed: For all of them.
+        like: On the device that is computed on; generators of other GPUs are let be.
     """
+    gpus = [like.device] if like.device.type == "cuda" else []
     before = np.random.get_state()  # noqa: NPY002 - the library's own choice
-    try:
-        # torch.manual_seed asks every kind of accelerator first, which takes a millisecond.
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_available():
-            torch.cuda.manual_seed_all(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
+    with torch.random.fork_rng(devices=gpus):
+        try:
+            # torch.manual_seed would ask every kind of accelerator, which takes a millisecond.
+            torch.default_generator.manual_seed(seed)
+            for gpu in gpus:
+                with torch.cuda.device(gpu):
+                    torch.cuda.manual_seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            yield
+        finally:
+            np.random.set_state(before)  # noqa: NPY002

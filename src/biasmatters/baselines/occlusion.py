@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from biasmatters.affine.guard import check_inputs
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.question import asking
-from biasmatters.baselines.settings import whole
+from biasmatters.baselines.settings import finite, whole
 from biasmatters.types import Attribution, Target
 
 
@@ -36,7 +37,7 @@ class Occlusion:
         self.model = model
         self.window = whole("window", window)
         self.stride = whole("stride", stride)
-        self.baseline = baseline
+        self.baseline = finite("baseline", baseline)
         self.chunk = whole("chunk", chunk)
         if stride > window:
             raise MethodError(f"stride={stride} leaves pixels out; give at most window={window}.")
@@ -49,6 +50,7 @@ class Occlusion:
         """
         from captum.attr import Occlusion as Captum
 
+        check_inputs((x,))
         _check(x, self.window)
         space = x.ndim - 2
         with asking(self.model, x, target) as question:

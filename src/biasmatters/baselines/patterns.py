@@ -49,6 +49,7 @@ class Patterns:
         )
 
 
+@torch.inference_mode(mode=False)
 def fit_patterns(model: Callable[..., Any], batches: Iterable[Tensor]) -> Patterns:
     """One streaming pass over training inputs.
 
@@ -79,12 +80,7 @@ def fit_patterns(model: Callable[..., Any], batches: Iterable[Tensor]) -> Patter
                 f"Patterns are fitted to tensors of inputs, not to a {type(batch).__name__}; give "
                 "e.g. (x for x, _ in loader)."
             )
-        recording = record(model, (batch,), _everything, Options())
-        users = _users(recording)
-        for step in recording.steps:
-            if step.node.call.op in LAYERS:
-                found = moments.setdefault(step.label, PatternMoments())
-                found.add(step.node.call, _active(step, users))
+        _add(moments, model, batch.clone() if batch.is_inference() else batch)
     if not moments:
         raise MethodError(
             "There is nothing to fit: give at least one batch of inputs, and a model with linear "
@@ -92,6 +88,16 @@ def fit_patterns(model: Callable[..., Any], batches: Iterable[Tensor]) -> Patter
         )
     made = {label: moment.pattern() for label, moment in moments.items()}
     return Patterns({k: v[0] for k, v in made.items()}, {k: v[1] for k, v in made.items()})
+
+
+def _add(moments: dict[str, PatternMoments], model: Callable[..., Any], batch: Tensor) -> None:
+    """Count one batch in, layer by layer."""
+    recording = record(model, (batch,), _everything, Options())
+    users = _users(recording)
+    for step in recording.steps:
+        if step.node.call.op in LAYERS:
+            found = moments.setdefault(step.label, PatternMoments())
+            found.add(step.node.call, _active(step, users))
 
 
 def _everything(output: Tensor) -> Tensor:

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from biasmatters.affine.axis import row_sums
 from biasmatters.affine.guard import check_inputs, evaluation
-from biasmatters.affine.target import checked_value, explained, resolve_target
+from biasmatters.affine.target import checked_value, explained, pick_output, resolve_target
 from biasmatters.baselines.errors import MethodError
 from biasmatters.types import Attribution, Target
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_pre_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-)
 
 
 @dataclass(frozen=True)
@@ -51,10 +42,14 @@ class Question:
                 one, or M.
         """
         if self.choose is not None:
-            return checked_value(self.choose(self.model(z)), len(z))
+            return checked_value(self.choose(self.output(z)), len(z))
         if target is None and self.target is not None:
             target = self.target.expand(len(z))
-        return explained(self.model(z), target)
+        return explained(self.output(z), target)
+
+    def output(self, z: Tensor) -> Tensor:
+        """The model's output at ``z (M, *features)``, whatever precision a library made it in."""
+        return pick_output(self.model(z.to(self.x.dtype)), None)
 
     def row(self, i: int) -> Question:
         """The same question about one sample."""
@@ -93,7 +88,7 @@ class Question:
             total: ``(N,)`` what it should sum to, None where the method promises nothing.
             tolerance: ``(N,)`` how far it may be off.
         """
-        found = found.detach()
+        found = found.detach().to(self.x.dtype)
         if total is None or tolerance is None:
             none = torch.full((len(self.x),), torch.nan, dtype=self.x.dtype, device=self.x.device)
             return Attribution(found, self.target, none, none.clone())
@@ -131,32 +126,61 @@ def _classes(model: nn.Module, x: Tensor, target: Target) -> Tensor | None:
     """The explained classes; to check given ones, the output of one sample will do."""
     with torch.no_grad():
         if target is None or not len(x):
-            return resolve_target(model(x.clone()), target, len(x))
-        output = model(x[:1].clone())
-        if isinstance(output, Tensor) and output.ndim and len(output) == 1:
+            return resolve_target(pick_output(model(x.clone()), None), target, len(x))
+        output = pick_output(model(x[:1].clone()), None)
+        if output.ndim and len(output) == 1:
             output = output.expand(len(x), *output.shape[1:])
         return resolve_target(output, target, len(x))
 
 
+def require_pictures(x: Tensor, what: str) -> None:
+    """Refuse what a method of pictures cannot take, before it does anything.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        what: What the method does with pictures, e.g. ``RISE masks``.
+
+    Raises:
+        InputError, MethodError: For what is no tensor of finite numbers, or no picture.
+    """
+    check_inputs((x,))
+    if x.ndim != 4:
+        raise MethodError(f"{what} pictures (N, C, H, W); this input is {tuple(x.shape)}.")
+
+
 @contextmanager
 def left_as_found(model: object) -> Iterator[None]:
-    """Gradients, their flags, hooks and the global random numbers are afterwards as before."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    """Gradients, their flags, attributes and hooks are afterwards as before.
+
+    So are the global random numbers, but for GPUs; who draws there takes `noise.seeded`.
+    """
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
     flags = [(p, p.requires_grad, p.grad) for p in parameters]
-    hooks = [(m, name, getattr(m, name).copy()) for m in modules for name in _HOOKS]
-    with torch.random.fork_rng(devices=sorted(_gpus(parameters))):
+    with torch.random.fork_rng(devices=[]), attributes_kept(model):
         try:
             yield
         finally:
             for parameter, wanted, grad in flags:
                 parameter.requires_grad_(wanted)
                 parameter.grad = grad
-            for module, name, before in hooks:
-                now = getattr(module, name)
-                now.clear()
-                now.update(before)
 
 
-def _gpus(parameters: list[nn.Parameter]) -> set[int]:
-    return {p.device.index or 0 for p in parameters if p.device.type == "cuda"}
+@contextmanager
+def attributes_kept(model: object) -> Iterator[None]:
+    """Every part's attributes, and its tables of parameters, parts and hooks, stay the same."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    kept = [(m, dict(vars(m)), _copies(m)) for m in modules]
+    try:
+        yield
+    finally:
+        for module, attributes, tables in kept:
+            vars(module).clear()
+            vars(module).update(attributes)
+            for name, table in tables.items():
+                attributes[name].clear()
+                attributes[name].update(table)
+
+
+def _copies(module: nn.Module) -> dict[str, Any]:
+    """The tables of a module."""
+    return {name: table.copy() for name, table in vars(module).items() if isinstance(table, dict)}

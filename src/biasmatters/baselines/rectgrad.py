@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from biasmatters.affine.recording import Step
@@ -23,7 +25,8 @@ class RectGrad:
     the place of the ReLU's own. At the input the signal is kept where ``x R > tau`` likewise, and
     the map is ``x R`` there.
 
-    Recalled, not read: that the percentile is the nearest entry in order (no interpolation), that
+    Recalled, not read: that the percentile is an entry itself, the lower one (so that
+    the largest passes in a small layer, too), that
     the input is thresholded too, and 98 as the default. The paper has ReLUs only; at ReLU6, a
     clamp at 0 and the leaky kinds the formula stands as it is. The paper's proportional
     redistribution rule is not offered.
@@ -60,7 +63,7 @@ class RectGrad:
         """
         recording = recorded(self.model, x, target)
         require_rectifiers(recording, "RectGrad")
-        signal = modified_backward(recording, lambda step: self._rule(step))
+        signal = modified_backward(recording, self._rule)
         leaf = recording.inputs[0].detach()
         found = leaf * signal if self.times_input else signal
         if self.threshold_input:
@@ -95,6 +98,6 @@ def above_percentile(
         return values.bool()
     moved = values.movedim(axis, 0)
     rows = moved.reshape(len(moved) if samples is None else samples, -1)
-    place = 1 + round(percentile / 100 * (rows.shape[1] - 1))
+    place = 1 + math.floor(percentile / 100 * (rows.shape[1] - 1))
     least = rows.kthvalue(place, 1, keepdim=True).values
     return (rows > least).reshape(moved.shape).movedim(0, axis)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from biasmatters.affine.call import Call
 from biasmatters.affine.recording import Recording
 from biasmatters.baselines.errors import MethodError
@@ -21,7 +23,8 @@ def is_rectifier(call: Call) -> bool:
     """Whether an operation is 0 below 0 and not above: a ReLU, however it is written.
 
     `nn.ReLU6` runs ``hardtanh`` with the bounds 0 and 6, so this and ``clamp`` count where their
-    lower bound is the number 0; a hard tanh with another lower bound does not.
+    lower bound is 0; a hard tanh with another lower bound does not. ``maximum(z, 0)`` and masks,
+    ``where(z > 0, z, 0)`` or ``z * (z > 0)``, are not recognised.
     """
     if call.op in ("relu", "relu6"):
         return True
@@ -59,4 +62,6 @@ def require_rectifiers(recording: Recording, method: str) -> None:
 
 
 def _is_zero(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return not bool(value.any())
     return isinstance(value, (int, float)) and value == 0

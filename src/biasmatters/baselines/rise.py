@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biasmatters.baselines.errors import MethodError
-from biasmatters.baselines.question import Question, asking
+from biasmatters.affine.mixing import ranges
+from biasmatters.baselines.question import Question, asking, require_pictures
 from biasmatters.baselines.settings import between, whole
 from biasmatters.types import Attribution, Target
 
@@ -56,50 +58,69 @@ class Rise:
         Raises:
             MethodError: For anything but pictures.
         """
-        if x.ndim != 4:
-            raise MethodError(f"RISE masks pictures (N, C, H, W); this input is {tuple(x.shape)}.")
-        generator = torch.Generator().manual_seed(self.seed)
-        total = x.new_zeros(len(x), *x.shape[2:])
+        require_pictures(x, "RISE masks")
         with asking(self.model, x, target) as question, torch.no_grad():
-            step = max(1, self.chunk // max(len(x), 1))
-            for first in range(0, self.masks, step):
-                count = min(step, self.masks - first)
-                masks = random_masks(count, self.grid, self.shown, x.shape[2:], generator).to(x)
-                scores = _scores(question, masks)
-                total += torch.einsum("nm,mhw->nhw", scores, masks)
+            x = question.x
+            drawn = Masks.draw(self.masks, self.grid, self.shown, x.shape[2:], self.seed)
+            total = x.new_zeros(len(x), *x.shape[2:])
+            for some in ranges(self.masks, max(1, self.chunk // max(len(x), 1))):
+                masks = drawn.enlarged(some).to(x)
+                total += torch.einsum("nm,mhw->nhw", _scores(question, masks), masks)
             total /= self.masks * self.shown
             return question.answer(total[:, None].expand_as(x) / x.shape[1])
 
 
 def _scores(question: Question, masks: Tensor) -> Tensor:
     """``(N, M)`` of ``masks (M, H, W)``."""
-    x = question.x
+    x, size = question.x, (len(question.x), len(masks))
     shown = (x[:, None] * masks[None, :, None]).flatten(0, 1)
     if question.target is None:
-        return question.value(shown).reshape(len(x), -1)
+        return question.value(shown).reshape(size)
     classes = question.target.repeat_interleave(len(masks))
-    probability: Tensor = question.model(shown).softmax(1).gather(1, classes[:, None])
-    return probability.reshape(len(x), -1)
+    probability: Tensor = question.output(shown).softmax(1).gather(1, classes[:, None])
+    return probability.reshape(size)
 
 
-def random_masks(
-    count: int, grid: int, shown: float, space: torch.Size, generator: torch.Generator
-) -> Tensor:
-    """``(count, H, W)`` enlarged and shifted grids.
+@dataclass(frozen=True)
+class Masks:
+    """Coarse masks and where each is cut out once it is enlarged.
 
-    Args:
-        count: How many.
-        grid: Cells along a side.
-        shown: Probability of a cell to be 1.
+    Attributes:
+        cells: ``(M, grid, grid)`` of 0 and 1.
+        down: ``(M,)`` first row.
+        across: ``(M,)`` first column.
         space: ``(H, W)``.
-        generator: On the CPU.
     """
-    cell = [ceil(side / grid) for side in space]
-    cells = (torch.rand(count, 1, grid, grid, generator=generator) < shown).float()
-    size = [(grid + 1) * side for side in cell]
-    large = F.interpolate(cells, size=size, mode="bilinear", align_corners=False)[:, 0]
-    rows = torch.randint(0, cell[0], (count,), generator=generator)
-    columns = torch.randint(0, cell[1], (count,), generator=generator)
-    down = rows[:, None] + torch.arange(space[0])
-    across = columns[:, None] + torch.arange(space[1])
-    return large[torch.arange(count)[:, None, None], down[:, :, None], across[:, None, :]]
+
+    cells: Tensor
+    down: Tensor
+    across: Tensor
+    space: tuple[int, int]
+
+    @classmethod
+    def draw(cls, count: int, grid: int, shown: float, space: Sequence[int], seed: int) -> Masks:
+        """All masks at once, so that they depend on the seed alone.
+
+        Args:
+            count: How many.
+            grid: Cells along a side.
+            shown: Probability of a cell to be 1.
+            space: ``(H, W)``.
+            seed: Of a generator of its own.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        cells = (torch.rand(count, grid, grid, generator=generator) < shown).float()
+        down, across = (
+            torch.randint(0, ceil(side / grid), (count,), generator=generator) for side in space
+        )
+        return cls(cells, down, across, (space[0], space[1]))
+
+    def enlarged(self, some: slice) -> Tensor:
+        """``(some, H, W)`` between 0 and 1."""
+        cells, grid = self.cells[some], self.cells.shape[1]
+        size = [(grid + 1) * ceil(side / grid) for side in self.space]
+        large = F.interpolate(cells[:, None], size=size, mode="bilinear", align_corners=False)
+        rows = self.down[some, None] + torch.arange(self.space[0])
+        columns = self.across[some, None] + torch.arange(self.space[1])
+        each = torch.arange(len(cells))[:, None, None]
+        return large[:, 0][each, rows[:, :, None], columns[:, None, :]]

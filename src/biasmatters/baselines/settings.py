@@ -28,3 +28,12 @@ def between(name: str, value: float, low: float, high: float) -> float:
     if not number or not (math.isfinite(value) and low <= value <= high):
         raise MethodError(f"{name}={value!r}: give a number from {low:g} to {high:g}.")
     return float(value)
+
+
+def finite(name: str, value: float) -> float:
+    """A finite number.
+
+    Raises:
+        MethodError: Naming the setting.
+    """
+    return between(name, value, -1e30, 1e30)

@@ -79,7 +79,7 @@ def _tunnel(kind: str, samples: int, noise: float, seed: int, question: Question
 
     image = question.x
     deviation = float(image.max() - image.min()) * noise
-    with seeded(image_seed(seed, image[0])):
+    with seeded(image_seed(seed, image[0]), image):
         found: Tensor = NoiseTunnel(Saliency(question.value)).attribute(
             image,
             nt_type=kind,

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from biasmatters.baselines.errors import MethodError
-from biasmatters.baselines.question import asking
+from biasmatters.baselines.question import asking, require_pictures
 from biasmatters.types import Attribution, Target
 
 
@@ -34,8 +33,7 @@ class Sobel:
         Raises:
             MethodError: For anything but pictures.
         """
-        if x.ndim != 4:
-            raise MethodError(f"Edges need pictures (N, C, H, W); this input is {tuple(x.shape)}.")
+        require_pictures(x, "An edge detector needs")
         with asking(self.model, x, target) as question:
             across = question.x.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
             kernel = torch.stack([across, across.T])[:, None]

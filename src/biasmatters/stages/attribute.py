@@ -75,6 +75,7 @@ class Attribute:
             **self.source.settings(self.normalization),
             "method": dict(self.method.part.settings),
             "images": self.images,
+            "batch_size": self.batch_size,
             "seed": self.seed,
         }
 
