@@ -20,7 +20,6 @@ FEW = {
     "DeepTaylor": {"low": 0.0, "high": 1.0}, "InteriorGradients": {"steps": 3},
 }  # fmt: skip
 NAMES = [n for n in baselines.__all__ if not n.endswith("Error")]
-MODELS = {"classes": 3, "one": 1}
 # Zennit's rules and Captum's modules know classes only, or need more digits than half has.
 IN_HALF = {"SmoothGrad", "VarGrad", "GradientShap", "Occlusion", "Rise", "RandomMap", "Sobel"}
 
@@ -106,6 +105,18 @@ def test_inference_mode_and_views(name: str) -> None:
     torch.testing.assert_close(inside.clone(), wanted, rtol=1e-4, atol=1e-5)
     strided = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2).requires_grad_()
     torch.testing.assert_close(method.explain(strided, 1).map, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_output_has_no_class(name: str) -> None:
+    method = made(name, small_net(outputs=1))
+    if name == "DeepLiftRescale":
+        with pytest.raises(baselines.MethodError, match="DeepLIFT explains a class"):
+            method.explain(pictures())
+        return
+    found = method.explain(pictures())
+    assert found.target is None
+    assert found.map.shape == (3, 2, 12, 12)
 
 
 @pytest.mark.parametrize("name", NAMES)
