@@ -200,6 +200,17 @@ class Attribution:
     profile: tuple[LayerCost, ...] = ()
     bias_share: Tensor | None = None
 
+    @classmethod
+    def without_total(cls, found: Tensor, target: Tensor | None) -> Attribution:
+        """A map of a method that promises no total.
+
+        Args:
+            found: Like x, ``(N, *features)``.
+            target: ``(N,)`` the explained class, or None.
+        """
+        none = torch.full((len(found),), torch.nan, dtype=found.dtype, device=found.device)
+        return cls(found, target, none, none.clone())
+
     @property
     def complete(self) -> bool | None:
         """Whether the map reaches its total within tolerance; None if it promises none."""

@@ -33,11 +33,6 @@ def input_gradient(
     return grad, chosen
 
 
-def no_total(x: Tensor) -> Tensor:
-    """NaN for each sample: the method promises no total."""
-    return torch.full((x.shape[0],), torch.nan, dtype=x.dtype, device=x.device)
-
-
 class Gradient:
     """The gradient w of the explained output.
 
@@ -53,7 +48,7 @@ class Gradient:
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """``w`` like x ``(N, *features)``."""
         grad, chosen = input_gradient(self.model, x, target)
-        return Attribution(grad, chosen, no_total(x), no_total(x))
+        return Attribution.without_total(grad, chosen)
 
 
 class InputXGradient:
@@ -71,4 +66,4 @@ class InputXGradient:
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """``w * x`` like x ``(N, *features)``; what it lacks to f(x) is the bias."""
         grad, chosen = input_gradient(self.model, x, target)
-        return Attribution(grad * x, chosen, no_total(x), no_total(x))
+        return Attribution.without_total(grad * x, chosen)

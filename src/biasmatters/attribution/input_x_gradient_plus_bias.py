@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import relative
 from biasmatters.affine.walk import Fallback
 from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.rules import Rule
@@ -38,15 +35,4 @@ class InputXGradientPlusBias:
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """``w * x + beta`` like x ``(N, *features)``, from one recording."""
         found = self._bbp.propagate((x,), target)
-        certificate = found.certify()
-        whole = found.recording.weights[0] * x.detach() + found.walk.maps[0]
-        total = row_sums(whole) + found.walk.dropped
-        output = found.recording.output
-        return Attribution(
-            map=whole,
-            target=found.recording.target,
-            residual=(total - output).abs(),
-            tolerance=certificate.tolerance + relative(found.bias.dtype) * found.linear.abs(),
-            certificate=certificate,
-            bias_share=torch.where(output == 0, torch.nan, found.bias / output),
-        )
+        return found.whole(found.recording.weights[0] * x.detach())

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import certify, linear_part
+from biasmatters.affine.certify import certify, linear_part, relative
 from biasmatters.affine.recording import Recording
 from biasmatters.affine.walk import WalkResult
-from biasmatters.types import Certificate
+from biasmatters.types import Attribution, Certificate
 
 
 @dataclass(frozen=True)
@@ -51,4 +51,24 @@ class Propagation:
             self.bias,
             self.walk.fallback_mass,
             measure_margin=measure_margin,
+        )
+
+    def whole(self, part: Tensor, slack: Tensor | float = 0.0) -> Attribution:
+        """A map of ``w . x`` with the bias map added, which should sum to f(x).
+
+        Args:
+            part: Like x.
+            slack: ``(N,)`` what the part may be off by besides round-off.
+        """
+        certificate, made = self.certify(), part + self.walk.maps[0]
+        output = self.recording.output
+        total = row_sums(made) + self.walk.dropped
+        round_off = certificate.tolerance + relative(self.bias.dtype) * self.linear.abs()
+        return Attribution(
+            map=made,
+            target=self.recording.target,
+            residual=(total - output).abs(),
+            tolerance=round_off + slack,
+            certificate=certificate,
+            bias_share=torch.where(output == 0, torch.nan, self.bias / output),
         )

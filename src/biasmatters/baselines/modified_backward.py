@@ -42,8 +42,6 @@ def modified_backward(
     recording: Recording,
     rule: Rule,
     signal: Tensor | None = None,
-    *,
-    visit: Callable[[Step, Tensor], None] | None = None,
 ) -> Tensor:
     """Walk back from the output to the first input.
 
@@ -51,7 +49,6 @@ def modified_backward(
         recording: What `recorded` returned.
         rule: Chooses the way at each operation.
         signal: Like the last operation's output; None for `start`.
-        visit: Told of the signal at each operation's output, before it goes on.
 
     Returns:
         The signal at the first input, like it.
@@ -62,8 +59,6 @@ def modified_backward(
             here = signals.pop(id(step.output), None)
             if here is None:
                 continue
-            if visit is not None:
-                visit(step, here)
             pull = rule(step) or step.node.call.vjp
             for x, part in zip(step.node.call.inputs, pull(here), strict=True):
                 old = signals.get(id(x))
@@ -80,9 +75,7 @@ def without_total(recording: Recording, found: Tensor) -> Attribution:
         recording: Where the map comes from.
         found: Like the first input.
     """
-    x = recording.inputs[0]
-    none = torch.full((len(x),), torch.nan, dtype=x.dtype, device=x.device)
-    return Attribution(found.detach(), recording.target, none, none.clone())
+    return Attribution.without_total(found.detach(), recording.target)
 
 
 def require_pictures(recording: Recording, method: str) -> None:

@@ -56,13 +56,9 @@ class Question:
         target = None if self.target is None else self.target[i : i + 1]
         return replace(self, x=self.x[i : i + 1], target=target)
 
-    def rows(self) -> Iterator[Question]:
-        """The same question about each sample in turn."""
-        return (self.row(i) for i in range(len(self.x)))
-
     def one_by_one(self, method: Callable[[Question], Tensor]) -> Attribution:
         """The answer of a method that takes one sample at a time and promises no total."""
-        found = [method(row) for row in self.rows()]
+        found = [method(row) for row in map(self.row, range(len(self.x)))]
         return self.answer(torch.cat(found) if found else self.x)
 
     def classes(self, method: str) -> Tensor:
@@ -90,8 +86,7 @@ class Question:
         """
         found = found.detach().to(self.x.dtype)
         if total is None or tolerance is None:
-            none = torch.full((len(self.x),), torch.nan, dtype=self.x.dtype, device=self.x.device)
-            return Attribution(found, self.target, none, none.clone())
+            return Attribution.without_total(found, self.target)
         residual = (row_sums(found) - total.detach()).abs()
         return Attribution(found, self.target, residual, tolerance.detach())
 
