@@ -270,4 +270,4 @@ def test_classes_gather_what_the_functions_give(
     metric.eval()
     assert model.training
     metric.reset()
-    assert metric.scores == []
+    assert metric.values == []

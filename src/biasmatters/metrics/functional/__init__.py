@@ -10,7 +10,8 @@ from biasmatters.metrics.functional.bootstrap import (
     bootstrap_interval,
     paired_bootstrap,
 )
-from biasmatters.metrics.functional.perturbation import Curve, deletion, insertion
+from biasmatters.metrics.functional.curve import Curve
+from biasmatters.metrics.functional.perturbation import deletion, insertion
 from biasmatters.metrics.functional.ranking import pixel_rank
 from biasmatters.metrics.functional.substrate import blur, substrate
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from biasmatters.metrics.functional._checks import MetricInputError, check_target
-from biasmatters.metrics.functional.perturbation import undisturbed
+from biasmatters.metrics.functional.following import undisturbed
 
 AblationMode = Literal["forward", "reverse"]
 

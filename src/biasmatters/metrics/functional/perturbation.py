@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from biasmatters.metrics.functional._checks import (
-    MetricInputError,
-    check_count,
-    check_images,
-    check_target,
-    pixel_scores,
-)
+from biasmatters.metrics.functional._checks import check_count, check_images, pixel_scores
+from biasmatters.metrics.functional.curve import Curve
+from biasmatters.metrics.functional.following import Model, Score, follow
 from biasmatters.metrics.functional.ranking import Order, pixel_rank
 from biasmatters.metrics.functional.substrate import Baseline, substrate
-
-Score = Literal["probability", "logit"]
-Model = Callable[[Tensor], Tensor]
-
-VALUES_PER_CHUNK = 2**22
-PICTURES_PER_CHUNK = 512
-
-
-@dataclass(frozen=True)
-class Curve:
-    """How the score of one class moves while pixels are replaced.
-
-    Attributes:
-        fractions: ``(steps + 1,)`` share of the pixels replaced so far, from 0 to 1.
-        scores: ``(N, steps + 1)`` score of the target class.
-        auc: ``(N,)`` area under the curve by the trapezoidal rule over ``fractions``.
-        target: ``(N,)`` the class that was followed.
-    """
-
-    fractions: Tensor
-    scores: Tensor
-    auc: Tensor
-    target: Tensor
 
 
 def deletion(
@@ -50,7 +18,7 @@ def deletion(
     maps: Tensor,
     target: int | Tensor | None = None,
     *,
-    steps: int = 28,
+    steps: int = 32,
     baseline: Baseline = "zero",
     order: Order = "signed",
     score: Score = "probability",
@@ -109,7 +77,7 @@ def insertion(
     maps: Tensor,
     target: int | Tensor | None = None,
     *,
-    steps: int = 28,
+    steps: int = 32,
     baseline: Baseline = "blur",
     order: Order = "signed",
     score: Score = "probability",
@@ -172,83 +140,17 @@ def _replace(
 ) -> Curve:
     """Go from ``start`` to ``finish`` in the order of the maps."""
     n, (height, width) = len(x), x.shape[-2:]
-    check_count("steps", steps, 1, height * width)
-    if score not in ("probability", "logit"):
-        raise MetricInputError(f"score={score!r} is unknown; choose probability or logit.")
-    chunk = _chunk(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    pixels = height * width
+    check_count("steps", steps, 1, pixels)
     rank = pixel_rank(pixel_scores(maps, x), order, seed).view(n, 1, 1, height, width)
-    counts = torch.arange(steps + 1, device=x.device) * (height * width) // steps
+    counts = torch.arange(steps + 1, device=x.device) * pixels // steps
+
+    def draw(rows: slice, some: Tensor) -> Tensor:
+        keep = rank[rows] >= some.view(-1, 1, 1, 1)
+        return torch.where(keep, start[rows].unsqueeze(1), finish[rows].unsqueeze(1))
+
     intact = 0 if start is x else steps
-    wanted = None if target is None else _index(target, n)
-    parts: list[tuple[Tensor, Tensor]] = []
-    with undisturbed(model), torch.no_grad():
-        for first in range(0, n, chunk):
-            block = slice(first, first + chunk)
-            out = _outputs(model, rank[block], start[block], finish[block], counts, chunk)
-            part = out[:, intact].argmax(1) if wanted is None else wanted[block]
-            parts.append(_follow(out, part, score, given=wanted is not None))
-    scores, chosen = (torch.cat(column) for column in zip(*parts, strict=True))
-    if not bool(scores.isfinite().all()):
-        raise MetricInputError("the model gave NaN or infinite logits; its scores mean nothing.")
-    fractions = (counts.double() / (height * width)).to(scores)
-    return Curve(fractions, scores, torch.trapezoid(scores, fractions, dim=1), chosen)
-
-
-def _follow(out: Tensor, chosen: Tensor, score: Score, given: bool) -> tuple[Tensor, Tensor]:
-    """Score ``(n, points)`` of one class per picture, from logits ``(n, points, classes)``."""
-    if given:
-        chosen = check_target(chosen, len(out), out.shape[2]).to(out.device)
-    values = out.softmax(2) if score == "probability" else out
-    index = chosen.view(-1, 1, 1).expand(-1, out.shape[1], 1)
-    return values.gather(2, index)[..., 0], chosen
-
-
-def _index(target: int | Tensor, n: int) -> Tensor:
-    """The target as ``(n,)`` indices, before the number of classes is known."""
-    return check_target(target, n, torch.iinfo(torch.int64).max)
-
-
-def _chunk(x: Tensor) -> int:
-    """How many pictures go through the model at once, so that memory is bounded."""
-    return max(1, min(PICTURES_PER_CHUNK, VALUES_PER_CHUNK // x[0].numel()))
-
-
-def _outputs(
-    model: Model, rank: Tensor, start: Tensor, finish: Tensor, counts: Tensor, chunk: int
-) -> Tensor:
-    """Logits ``(n, len(counts), classes)`` of pictures with their top-ranked pixels replaced."""
-    shape, parts = start.shape[1:], []
-    passes = -(-len(counts) // max(1, chunk // len(start)))
-    for part in torch.tensor_split(counts, passes):
-        keep = rank >= part.view(-1, 1, 1, 1)
-        masked = torch.where(keep, start.unsqueeze(1), finish.unsqueeze(1))
-        out = _logits(model, masked.reshape(-1, *shape))
-        parts.append(out.reshape(len(start), len(part), -1))
-    return torch.cat(parts, 1)
-
-
-def _logits(model: Model, x: Tensor) -> Tensor:
-    """Run the model and refuse outputs that are not one row of logits a picture."""
-    out = model(x)
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise MetricInputError(
-            f"the model gave {shape} for {len(x)} pictures; it must give (n, classes) logits: "
-            "wrap it so that it does."
-        )
-    return out
-
-
-@contextmanager
-def undisturbed(model: Model) -> Iterator[None]:
-    """Run a module in eval mode and give every submodule its own mode back."""
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    modes = [module.training for module in modules]
-    try:
-        for module in modules:
-            module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+    scores, chosen = follow(
+        model, x, counts, draw, target, intact=intact, score=score, chunk_size=chunk_size
+    )
+    return Curve.of(counts.double() / pixels, scores, chosen)
