@@ -97,6 +97,7 @@ zoo: setup ## every torchvision model and 30 of timm through the engine, beside 
 
 bench: setup ## time and memory beside the peers, with table and plot (hours; ARGS=--quick: a minute)
 	@$(BIN)/python -m benchmarks.speed $(ARGS)
+	@$(BIN)/python -m benchmarks.metrics $(filter --quick,$(ARGS))
 
 overhead: setup ## what the protocol of the baselines costs over their libraries (minutes)
 	@$(BIN)/python -m benchmarks.overhead $(ARGS)

@@ -38,7 +38,7 @@ class Session:
         try:
             with tracker(job.spec.config["logger"], job.spec.name, job.spec.config) as mirror:
                 outcome = run_experiment(job.spec, mirror.stage)
-                mirror.report(outcome.page.parent, outcome.results)
+                mirror.report(outcome.page.parent, outcome.results, outcome.versus)
         except BiasmattersError as error:
             if not job.multirun:
                 raise

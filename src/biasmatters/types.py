@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["exact", "first-order"]
 Reduction = Literal["sum", "abs_sum", "abs_max", "norm"]
+Better = Literal["high", "low", ""]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 Target = int | Tensor | Sequence[Any] | Callable[[Tensor], Tensor] | None
 
@@ -265,6 +266,7 @@ class Result:
         n: How many samples it is made from.
         at: Position along a curve (fraction of pixels), or None.
         stage: Key of the stage that made it.
+        better: ``high`` or ``low`` where one of them is the aim, else empty.
     """
 
     experiment: str
@@ -282,3 +284,73 @@ class Result:
     n: int
     at: float | None
     stage: str
+    better: Better = ""
+
+
+@dataclass(frozen=True)
+class Versus:
+    """Two methods on the same pictures, in long format.
+
+    Attributes:
+        experiment: Name of the experiment.
+        data: Name of the data set.
+        normalization: ``unit``, ``standard`` or ``symmetric``.
+        model: Name of the network.
+        metric: E.g. ``deletion_auc``.
+        first_method: Name of the first method.
+        first_rule: Its rule, empty for methods without.
+        second_method: Name of the second method.
+        second_rule: Its rule.
+        difference: Mean over pictures of first minus second.
+        low: Lower end of its interval, simultaneous over all pairs of the metric.
+        high: Upper end.
+        p_value: Adjusted for all pairs of the metric.
+        n: How many pictures.
+        stage: Key of the stage that made it.
+    """
+
+    experiment: str
+    data: str
+    normalization: str
+    model: str
+    metric: str
+    first_method: str
+    first_rule: str
+    second_method: str
+    second_rule: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    stage: str
+
+
+# The model's own input, among names of layers.
+INPUT = "input"
+# A signal at a layer's output, or what makes it from that output.
+Signal = Tensor | Callable[[Tensor], Tensor]
+
+
+@runtime_checkable
+class Descends(Protocol):
+    """A method that is one pass backwards, so that it can set out from any layer.
+
+    A layer is a module that runs once, by its qualified name; its signal is that at its output.
+    """
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Hand a signal down by the method's own rule.
+
+        Args:
+            x: ``(N, *features)``.
+            start: The layer at which it sets out.
+            signal: Like the output of start; in place of the method's own start.
+            layers: Layers below, and ``INPUT`` for the method's map of the input.
+
+        Returns:
+            For each of the layers what arrives there, like its output.
+        """
+        ...

@@ -22,11 +22,10 @@ GIVEN = {
     "model": {"in_channels", "image_size", "num_classes", "bias"},
     "attribution": {"model"},
     "rule": set(),
-    "metric": {"model", "x", "maps", "target"},
     "trainer": {"params"},
 }
 # What is read by config.build itself.
-OURS = {"attribution": {"reduction"}}
+OURS = {"attribution": {"reduction"}, "metric": {"needs", "better", "images"}}
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -51,7 +50,8 @@ def test_every_file_composes_and_builds(group: str, name: str) -> None:
     assert spec.data
     assert spec.methods
     # What is compared there is cost, completeness and looks.
-    assert bool(spec.curves) == (name != "compare_methods")
+    measured_otherwise = {"compare_methods", "cosine_convergence", "remove_and_retrain"}
+    assert bool(spec.metrics) == (name not in measured_otherwise)
 
 
 @pytest.mark.parametrize(("group", "name"), FILES)
@@ -64,13 +64,14 @@ def test_every_leaf_has_the_keys_of_its_target(group: str, name: str) -> None:
         signature = inspect.signature(Factory().resolve(leaf["_target_"]))
         keys = set(leaf) - set(SPECIAL) - OURS.get(group, set())
         assert keys <= set(signature.parameters), path
-        assert GIVEN[group] <= set(signature.parameters), path
+        given = set(leaf["needs"]) if group == "metric" else GIVEN[group]
+        assert given <= set(signature.parameters), path
         needed = {
             key
             for key, parameter in signature.parameters.items()
             if parameter.default is parameter.empty
         }
-        assert needed <= keys | GIVEN[group], path
+        assert needed <= keys | given, path
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")))

@@ -12,6 +12,7 @@ from biasmatters.metrics.functional import (
     bootstrap_interval,
     paired_bootstrap,
 )
+from biasmatters.metrics.functional.resampling import resampled_means
 
 
 def sample(n: int, seed: int = 0) -> torch.Tensor:
@@ -47,6 +48,22 @@ def test_seeded_and_local() -> None:
     assert bootstrap_interval(values) == bootstrap_interval(values)
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_blocks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.stack([sample(50), sample(50, 1)], 1)
+    whole = resampled_means(values, resamples=33)
+    assert whole.shape == (33, 2)
+    monkeypatch.setattr("biasmatters.metrics.functional.resampling.DRAWS_PER_BLOCK", 260)
+    torch.testing.assert_close(resampled_means(values, resamples=33), whole, rtol=1e-12, atol=0)
+
+
+def test_draws_are_pictures_taken_together() -> None:
+    values = torch.stack([sample(30), 2 - sample(30)], 1).double()
+    draws = torch.randint(30, (20, 30), generator=torch.Generator().manual_seed(4))
+    means = resampled_means(values, resamples=20, seed=4)
+    torch.testing.assert_close(means, torch.stack([values[d].mean(0) for d in draws]))
+    torch.testing.assert_close(means.sum(1), torch.full((20,), 2.0).double())
 
 
 def test_a_band_is_the_interval_of_every_column() -> None:
@@ -87,3 +104,5 @@ def test_bad_input_is_refused() -> None:
         bootstrap_interval(torch.ones(3), confidence=1.0)
     with pytest.raises(MetricInputError, match="pairs need"):
         paired_bootstrap(torch.ones(3), torch.ones(4))
+    with pytest.raises(MetricInputError, match="resamples"):
+        bootstrap_interval(torch.ones(3), resamples=0)

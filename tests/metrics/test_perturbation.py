@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from biasmatters.metrics.functional import (
     blur,
     deletion,
     insertion,
+    replacing,
 )
+from biasmatters.metrics.functional.substrate import noise
 
 Array = NDArray[np.float64]
 METRICS = {"deletion": deletion, "insertion": insertion}
@@ -192,6 +195,58 @@ def test_mean_and_tensor_baselines() -> None:
     torch.testing.assert_close(by_name.scores, by_tensor.scores)
 
 
+@pytest.mark.parametrize("metric", [deletion, insertion])
+def test_noise_has_the_moments_of_the_picture(metric: Callable[..., Curve]) -> None:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(3, 2, 60, 60, generator=generator, dtype=torch.float64)
+    x = x * torch.tensor([3.0, 0.5]).view(2, 1, 1) + torch.tensor([-1.0, 4.0]).view(2, 1, 1)
+    made = noise(x, 7)
+    mean, deviation = x.mean((2, 3)), x.std((2, 3), correction=0)
+    torch.testing.assert_close(made.mean((2, 3)), mean, atol=0.15, rtol=0)
+    torch.testing.assert_close(made.std((2, 3)), deviation, atol=0, rtol=0.05)
+    torch.testing.assert_close(made[1:2], noise(x[1:2], 7))
+    torch.testing.assert_close(made.float(), noise(x.float(), 7), atol=1e-5, rtol=1e-5)
+    drawn = ((made - mean[..., None, None]) / deviation[..., None, None])[0]
+    assert abs(float((drawn[0] * drawn[1]).mean())) < 0.06
+    model, (x, maps) = network(), pictures()
+    state = torch.get_rng_state()
+    found = metric(model, x, maps, 1, baseline="noise", seed=7).scores
+    assert torch.equal(state, torch.get_rng_state())
+    by_tensor = metric(model, x, maps, 1, baseline=noise(x, 7), seed=7).scores
+    torch.testing.assert_close(found, by_tensor, atol=1e-12, rtol=0)
+    alone = metric(model, x[2:3], maps[2:3], 1, baseline="noise", seed=7).scores
+    torch.testing.assert_close(found[2:3], alone, atol=1e-12, rtol=0)
+    assert not torch.equal(found, metric(model, x, maps, 1, baseline="noise", seed=8).scores)
+
+
+@pytest.mark.parametrize("metric", [deletion, insertion])
+def test_substrates_are_made_for_one_chunk_at_a_time(
+    metric: Callable[..., Curve], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (x, maps) = network(), pictures()
+    sizes: dict[str, list[int]] = {"substrate": [], "pixel_rank": []}
+    for name, seen in sizes.items():
+        original = getattr(replacing, name)
+
+        def spy(some: Tensor, *rest: object, of: object = original, into: list[int] = seen) -> Any:
+            into.append(len(some))
+            return of(some, *rest)  # type: ignore[operator]
+
+        monkeypatch.setattr(replacing, name, spy)
+    metric(model, x, maps, baseline="mean", chunk_size=4)
+    # Once for the first picture before anything is run, then for the chunks of four and two.
+    assert sizes == {"substrate": [1, 4, 2], "pixel_rank": [4, 2]}
+
+
+def test_maps_of_one_channel_are_maps_without() -> None:
+    model, (x, maps) = network(), pictures()
+    flat = maps.sum(1)
+    one, none = deletion(model, x, flat.unsqueeze(1)), deletion(model, x, flat)
+    assert torch.equal(one.scores, none.scores)
+    whole = deletion(model, x, (flat * 10).round().int())
+    torch.testing.assert_close(whole.scores, deletion(model, x, (flat * 10).round()).scores)
+
+
 def test_the_model_and_the_global_generator_come_back_as_they_were() -> None:
     model, (x, maps) = network(), pictures()
     model.train()
@@ -232,7 +287,7 @@ def test_modes_come_back_after_an_error() -> None:
         ({"chunk_size": 0}, "chunk_size=0"),
         ({"order": "up"}, "order='up'"),
         ({"score": "loss"}, "score='loss'"),
-        ({"baseline": "grey"}, "baseline='grey'"),
+        ({"baseline": "grey"}, "choose zero, mean, blur or noise"),
         ({"baseline": torch.zeros(2, 2)}, "does not broadcast"),
         ({"target": 5}, "outside 0..4"),
         ({"target": torch.zeros(3, dtype=torch.long)}, "target has the shape"),

@@ -108,7 +108,9 @@ def test_a_deleted_stage_is_remade_with_what_depends_on_it(first: tuple[Path, Ou
     )
     shutil.rmtree(victim.folder)
     again = run_experiment(spec_in(folder))
-    assert [entry.task.stage for entry in again.made] == ["attribute", "score", "compare", "report"]
+    assert [entry.task.stage for entry in again.made] == [
+        "attribute", "score", "compare", "rank", "report",
+    ]  # fmt: skip
     assert names(again, "attribute") == [victim.task.key]
     pd.testing.assert_frame_equal(values(again), expected)
 
@@ -128,7 +130,7 @@ def test_a_deleted_training_remakes_its_descendants_with_the_same_numbers(
 def test_a_changed_metric_retrains_nothing(first: tuple[Path, Outcome]) -> None:
     folder, _ = first
     again = run_experiment(spec_in(folder, "metric=[deletion]"))
-    assert {e.task.stage for e in again.made} == {"score", "compare", "report"}
+    assert {e.task.stage for e in again.made} == {"score", "compare", "rank", "report"}
 
 
 def test_missing_data_is_a_row_and_the_rest_goes_on(tmp_path: Path, caplog) -> None:

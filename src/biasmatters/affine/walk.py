@@ -12,7 +12,7 @@ The engine walks; a rule only splits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -159,7 +159,7 @@ def walk(
     """
     precision = full_precision(recording.output.device)
     with torch.inference_mode(False), torch.no_grad(), precision:
-        scales = _folded_scales(recording.steps) if fold else {}
+        scales = folded_scales(recording.steps) if fold else {}
         state = Walk(split, fallback, recording.samples, recording.output, probe)
         betas: dict[int, Tensor] = {}
         layers: dict[str, Tensor] = {}
@@ -170,16 +170,31 @@ def walk(
                 continue
             if keep_layers:
                 layers[step.label] = tau
-            state.enter(step, scales[i]() if i in scales else None)
-            for x, beta in zip(step.node.call.inputs, step.form.pull(tau, state), strict=True):
-                old, beta = betas.get(id(x)), beta.to(x.dtype)
-                betas[id(x)] = beta if old is None else old + beta
+            hand_on(step, tau, state, scales[i]() if i in scales else None, betas)
         maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in recording.inputs)
-        _refuse_nan(maps)
+        refuse_nan(maps)
     return WalkResult(maps, state.fallback_mass, state.dropped, layers)
 
 
-def _refuse_nan(maps: tuple[Tensor, ...]) -> None:
+def hand_on(
+    step: Step, tau: Tensor, state: Walk, scale: Tensor | None, betas: dict[int, Tensor]
+) -> None:
+    """Hand one step's bias to its inputs.
+
+    Args:
+        step: A recorded operation.
+        tau: Like its output.
+        state: Of the walk.
+        scale: The slope that is folded into it, or None.
+        betas: What has arrived at tensors so far, by their id; it is added to.
+    """
+    state.enter(step, scale)
+    for x, beta in zip(step.node.call.inputs, step.form.pull(tau, state), strict=True):
+        old, beta = betas.get(id(x)), beta.to(x.dtype)
+        betas[id(x)] = beta if old is None else old + beta
+
+
+def refuse_nan(maps: Iterable[Tensor]) -> None:
     """A map that is not finite is never returned."""
     for values in maps:
         rows = ~row_sums(values).isfinite()
@@ -199,31 +214,38 @@ def _total(beta: Tensor | None, step: Step) -> Tensor | None:
     return beta + step.grad * step.intercept
 
 
-def _folded_scales(steps: Sequence[Step]) -> dict[int, Callable[[], Tensor]]:
+def folded_scales(steps: Sequence[Step]) -> dict[int, Callable[[], Tensor]]:
     """For each mixing step, the product of the slopes that follow it one to one."""
+    users = users_of(steps)
+    found: dict[int, Callable[[], Tensor]] = {}
+    for i, step in enumerate(steps):
+        after = one_to_one_after(step, users) if step.form.foldable else []
+        slopes = [s.form.slope for s in after if s.form.slope is not None]
+        if slopes:
+            found[i] = lambda slopes=slopes, out=step.output: _product(slopes, out)  # type: ignore[misc]
+    return found
+
+
+def users_of(steps: Sequence[Step]) -> dict[int, list[Step]]:
+    """The steps that take a tensor, by its id."""
     users: dict[int, list[Step]] = {}
     for step in steps:
         for x in step.node.call.inputs:
             users.setdefault(id(x), []).append(step)
-    found: dict[int, Callable[[], Tensor]] = {}
-    for i, step in enumerate(steps):
-        if step.form.foldable:
-            chain = _chain(step, users)
-            if chain:
-                found[i] = lambda chain=chain, out=step.output: _product(chain, out)  # type: ignore[misc]
-    return found
+    return users
 
 
-def _chain(step: Step, users: dict[int, list[Step]]) -> list[Callable[[], Tensor]]:
-    slopes: list[Callable[[], Tensor]] = []
+def one_to_one_after(step: Step, users: dict[int, list[Step]]) -> list[Step]:
+    """The operations with a slope that alone take a step's output, one behind the other."""
+    found: list[Step] = []
     while True:
         following = users.get(id(step.output), [])
         if len(following) != 1 or following[0].form.slope is None:
-            return slopes
+            return found
         if following[0].output.shape != step.output.shape:
-            return slopes
+            return found
         step = following[0]
-        slopes.append(step.form.slope)  # type: ignore[arg-type]
+        found.append(step)
 
 
 def _product(slopes: list[Callable[[], Tensor]], like: Tensor) -> Tensor:

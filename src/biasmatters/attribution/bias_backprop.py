@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.descent import descent
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
 from biasmatters.affine.recording import Options, record
@@ -19,7 +21,7 @@ from biasmatters.attribution.entropy import EntropyProbe
 from biasmatters.attribution.profile import Profiler
 from biasmatters.attribution.propagation import Propagation
 from biasmatters.rules import Rule, make_rule
-from biasmatters.types import Attribution, Target
+from biasmatters.types import Attribution, Signal, Target
 
 
 class BiasBackprop:
@@ -152,6 +154,26 @@ class BiasBackprop:
             layers=found.walk.layers,
             diagnostics=probe.means() if probe is not None else {},
             profile=profiler.costs() if profiler is not None else (),
+        )
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it: the downward map alone, without the model's bias.
+
+        A signal at a unit that is 0, or is 0 after the ReLU behind it, is left out: the recursion
+        brings none there. With a rule that does not look at the sign of the bias, and without such
+        units, this is a product of matrices alpha, whose rows sum to 1.
+        """
+        recording = record(self.model, (x,), row_sums, self.options)
+        return descent(
+            recording,
+            self.rule.split,
+            start,
+            signal,
+            layers,
+            fold=self.fold,
+            fallback=self.fallback,
         )
 
     def propagate(

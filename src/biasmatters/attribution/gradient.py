@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs, evaluation
+from biasmatters.affine.places import pulled_back
 from biasmatters.affine.target import explained, pick_output, resolve_target
-from biasmatters.types import Attribution, Target
+from biasmatters.types import Attribution, Signal, Target
 
 
 def input_gradient(
@@ -49,6 +50,20 @@ class Gradient:
         """``w`` like x ``(N, *features)``."""
         grad, chosen = input_gradient(self.model, x, target)
         return Attribution.without_total(grad, chosen)
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it.
+
+        Raises:
+            InputError: For a function, which has no layers.
+        """
+        if not isinstance(self.model, nn.Module):
+            raise InputError("A function has no layers to set out from; give a module.")
+        check_inputs((x,))
+        with torch.inference_mode(False), torch.enable_grad(), evaluation(self.model, False):
+            return pulled_back(self.model, x, start, signal, layers)
 
 
 class InputXGradient:

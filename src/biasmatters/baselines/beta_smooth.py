@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,8 +12,8 @@ from biasmatters.baselines.coverage import bends
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.libraries import library
 from biasmatters.baselines.question import asking
-from biasmatters.baselines.relevance import propagate
-from biasmatters.types import Attribution, Target
+from biasmatters.baselines.relevance import hand_down, propagate
+from biasmatters.types import Attribution, Signal, Target
 
 
 class BetaSmooth:
@@ -46,6 +47,15 @@ class BetaSmooth:
                 weighted=False,
             )
             return question.answer(made.map)
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it."""
+        method, rules = "Beta-smoothing", self._composite
+        return hand_down(
+            self.model, x, rules, method, start, signal, layers, canonizers=(), matters=bends
+        )
 
     def _composite(self, _: Recording) -> Any:
         return library("zennit.composites", "baselines").BetaSmooth(beta_smooth=self.beta)

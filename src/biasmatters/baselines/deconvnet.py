@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from biasmatters.affine.recording import Step
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.recording import Recording, Step
 from biasmatters.baselines.modified_backward import (
     Pull,
     modified_backward,
+    modified_descent,
     recorded,
     without_total,
 )
 from biasmatters.baselines.rectifier import rectifies, require_rectifiers
-from biasmatters.types import Attribution, Target
+from biasmatters.types import Attribution, Signal, Target
 
 
 class Deconvnet:
@@ -37,9 +41,19 @@ class Deconvnet:
         Raises:
             MethodError: For a model without any ReLU.
         """
+        recording = self._recorded(x, target)
+        return without_total(recording, modified_backward(recording, _rectified))
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it."""
+        return modified_descent(self._recorded(x, row_sums), _rectified, start, signal, layers)
+
+    def _recorded(self, x: Tensor, target: Target) -> Recording:
         recording = recorded(self.model, x, target)
         require_rectifiers(recording, "The deconvnet")
-        return without_total(recording, modified_backward(recording, _rectified))
+        return recording
 
 
 def _rectified(step: Step) -> Pull | None:

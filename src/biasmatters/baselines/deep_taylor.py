@@ -15,8 +15,8 @@ from biasmatters.baselines.coverage import matters_to_relevance
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.libraries import library
 from biasmatters.baselines.question import asking
-from biasmatters.baselines.relevance import propagate
-from biasmatters.types import Attribution, Target
+from biasmatters.baselines.relevance import hand_down, propagate
+from biasmatters.types import Attribution, Signal, Target
 
 _Range = tuple[Tensor, Tensor]
 
@@ -67,14 +67,23 @@ class DeepTaylor:
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """The map like x ``(N, *features)``."""
         with asking(self.model, x, target) as question:
-            low, high = (_like(question.x, bound) for bound in (self.low, self.high))
-            _require_within(question.x, low, high)
-
-            def rules(recording: Recording) -> Any:
-                return _composite(_first(recording, self.model, low, high))
-
-            made = propagate(question, rules, "Deep Taylor", canonizers=self.canonizers)
+            made = propagate(question, self._composite, "Deep Taylor", canonizers=self.canonizers)
             return conserved(question, made, "Deep Taylor")
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it."""
+        rules, kept = self._composite, self.canonizers
+        return hand_down(
+            self.model, x, rules, "Deep Taylor", start, signal, layers, canonizers=kept
+        )
+
+    def _composite(self, recording: Recording) -> Any:
+        x = recording.inputs[0].detach()
+        low, high = (_like(x, bound) for bound in (self.low, self.high))
+        _require_within(x, low, high)
+        return _composite(_first(recording, self.model, low, high))
 
 
 def _like(x: Tensor, bound: float | Tensor) -> Tensor:

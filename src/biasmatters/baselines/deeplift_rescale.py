@@ -8,13 +8,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.places import arrived, below, captured, signal_at
 from biasmatters.affine.recording import Step
 from biasmatters.baselines.conservation import ConservationWarning
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.modified_backward import recorded
 from biasmatters.baselines.question import Question, asking
 from biasmatters.baselines.settings import finite
-from biasmatters.types import Attribution, Target
+from biasmatters.types import INPUT, Attribution, Signal, Target
 
 # Share of 1 + |f(x) - f(r)| that round-off may explain in float32.
 ROUND_OFF = 1e-3
@@ -64,25 +66,84 @@ class DeepLiftRescale:
                 return question.answer(question.x)
             steps = recorded(question.model, question.x[:1], target[:1]).steps
             _refuse_missed(question.model, steps)
-            reference = torch.full_like(question.x, self.baseline)
+            reference = self._reference(question)
             with torch.no_grad():
                 rise = question.value(question.x.clone()) - question.value(reference)
-            found = self._run(question, reference)
+            found = _run(question.model, question.x, reference, question.target)
             answer = question.answer(found, rise, ROUND_OFF * (1 + rise.abs()))
         if answer.complete is False:
             _tell(answer, steps)
         return answer
 
-    def _run(self, question: Question, reference: Tensor) -> Tensor:
-        from captum.attr import DeepLift
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it.
 
-        with warnings.catch_warnings():
-            # Captum tells of the hooks that it sets and takes away again.
-            warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
-            found: Tensor = DeepLift(question.model).attribute(
-                question.x.clone().requires_grad_(), baselines=reference, target=question.target
-            )
-        return found
+        The signal is the multipliers at the start, and what arrives is the multipliers times the
+        difference to the baseline: so it was in the code of Sixt et al., ICML 2020.
+        """
+        with asking(self.model, x, row_sums) as question:
+            steps = below(recorded(question.model, question.x[:1], row_sums), start).steps
+            _refuse_missed(question.model, steps)
+            part = _Part(question.model, start, signal, layers)
+            made = _run(part, question.x, self._reference(question), None)
+            return arrived(part.found | {INPUT: made}, start, layers)
+
+    def _reference(self, question: Question) -> Tensor:
+        return torch.full_like(question.x, self.baseline)
+
+
+class _Part(nn.Module):
+    """The model up to a layer, as one number for each row: the multipliers there are a signal.
+
+    Attributes:
+        found: By layer, multipliers times differences, once the gradient has come by.
+    """
+
+    def __init__(self, model: nn.Module, start: str, signal: Signal, layers: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.found: dict[str, Tensor] = {}
+        self._start, self._signal, self._layers = start, signal, layers
+
+    def forward(self, both: Tensor) -> Tensor:
+        """``(2 N,)`` of the inputs, and of their baselines behind them."""
+        names = {self._start, *self._layers} - {INPUT}
+        with captured(self.model, names, self._watch) as outputs:
+            self.model(both)
+        if self._start not in outputs:
+            raise MethodError(f"The model does not run '{self._start}'.")
+        top = outputs[self._start]
+        value = signal_at(top[: len(top) // 2], self._signal)
+        return row_sums(top * torch.cat([value, value]))
+
+    def _watch(self, name: str, output: Tensor) -> Tensor:
+        """Take down the multipliers that come by an output.
+
+        Captum changes them by hooks on the input of an activation, and an activation itself takes
+        those from before such a change where another one follows it at once.
+        """
+        here, there = output.detach().chunk(2)
+
+        def keep(multipliers: Tensor) -> None:
+            self.found[name] = multipliers[: len(here)] * (here - there)
+
+        output.register_hook(keep)  # type: ignore[no-untyped-call]
+        activates = isinstance(self.model.get_submodule(name), tuple(_HOOKED.values()))
+        return output if activates else output.clone()
+
+
+def _run(model: nn.Module, x: Tensor, reference: Tensor, target: Tensor | None) -> Tensor:
+    from captum.attr import DeepLift
+
+    with warnings.catch_warnings():
+        # Captum tells of the hooks that it sets and takes away again.
+        warnings.filterwarnings("ignore", message="Setting forward, backward hooks")
+        found: Tensor = DeepLift(model).attribute(
+            x.clone().requires_grad_(), baselines=reference, target=target
+        )
+    return found
 
 
 def _refuse_missed(model: nn.Module, steps: Sequence[Step]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import torch
 from torch import Tensor, nn
 
 from biasmatters.affine.axis import row_sums
 from biasmatters.affine.certify import relative
+from biasmatters.affine.places import arrived, below, output_of, signal_at
 from biasmatters.affine.recording import Recording
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.modified_backward import recorded, start
 from biasmatters.baselines.reveal_cancel import Pair, PairPull, passage
-from biasmatters.types import Attribution, Target
+from biasmatters.types import Attribution, Signal, Target
 
 
 class DeepLiftRevealCancel:
@@ -52,16 +55,13 @@ class DeepLiftRevealCancel:
             MethodError: For an operation without a rule, a model that takes another way at the
                 reference, or a baseline of another shape.
         """
-        recording = recorded(self.model, x, target)
-        leaf = recording.inputs[0].detach()
-        again = target if callable(target) else recording.target
-        reference = recorded(self.model, self._reference(leaf), again)
-        _require_same_way(recording, reference)
+        recording, reference = self._recorded(x, target)
+        leaf = recording.inputs[0]
         with torch.inference_mode(False), torch.no_grad():
-            rise = leaf - reference.inputs[0].detach()
-            pair = rise.clamp_min(0), rise.clamp_max(0)
-            up, down = _backward(recording, _forward(recording, reference, pair))
-            found = up * pair[0] + down * pair[1]
+            one = start(recording)
+            found = _shares(recording, reference, one, {id(leaf)}).get(
+                id(leaf), torch.zeros_like(leaf)
+            )
             total = recording.output - reference.output
             scale = 1 + total.abs() + row_sums(found.abs())
             return Attribution(
@@ -70,6 +70,30 @@ class DeepLiftRevealCancel:
                 (row_sums(found) - total).abs(),
                 relative(found.dtype) * scale,
             )
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it.
+
+        The signal is the multipliers of both parts at the start, and what arrives is the
+        multipliers times the differences: so it was in the code of Sixt et al., ICML 2020.
+        """
+        recording, reference = (below(part, start) for part in self._recorded(x, row_sums))
+        wanted = {name: id(output_of(recording, name)) for name in layers}
+        with torch.inference_mode(False), torch.no_grad():
+            value = signal_at(recording.steps[-1].output, signal)
+            found = _shares(recording, reference, value, wanted.values())
+        by_name = {name: found[key] for name, key in wanted.items() if key in found}
+        return arrived(by_name, start, layers)
+
+    def _recorded(self, x: Tensor, target: Target) -> tuple[Recording, Recording]:
+        """The model at the input and at the reference."""
+        recording = recorded(self.model, x, target)
+        again = target if callable(target) else recording.target
+        reference = recorded(self.model, self._reference(recording.inputs[0].detach()), again)
+        _require_same_way(recording, reference)
+        return recording, reference
 
     def _reference(self, x: Tensor) -> Tensor:
         base = torch.as_tensor(self.baseline).detach().to(x)
@@ -98,28 +122,48 @@ def _require_same_way(recording: Recording, reference: Recording) -> None:
         )
 
 
-def _forward(recording: Recording, reference: Recording, pair: Pair) -> list[PairPull]:
-    """Carry the pairs from the input to the output; the ways back, in order of execution."""
-    pairs = {id(recording.inputs[0]): pair}
+def _shares(
+    recording: Recording, reference: Recording, one: Tensor, wanted: Collection[int]
+) -> dict[int, Tensor]:
+    """Multipliers times differences at wanted tensors, by their id.
+
+    Args:
+        recording: At the input.
+        reference: At the reference.
+        one: The multipliers of both parts at the last operation's output.
+        wanted: The tensors.
+    """
+    pairs, pulls = _forward(recording, reference)
+    multipliers = _backward(recording, pulls, (one, one), wanted)
+    return {
+        key: up * pairs[key][0] + down * pairs[key][1] for key, (up, down) in multipliers.items()
+    }
+
+
+def _forward(recording: Recording, reference: Recording) -> tuple[dict[int, Pair], list[PairPull]]:
+    """The pairs from the input to the output, by tensor; the ways back, in order of execution."""
+    rise = recording.inputs[0].detach() - reference.inputs[0].detach()
+    pairs = {id(recording.inputs[0]): (rise.clamp_min(0), rise.clamp_max(0))}
     pulls = []
     for step, base in zip(recording.steps, reference.steps, strict=True):
         inputs = [pairs[id(x)] for x in step.node.call.inputs]
         pairs[id(step.output)], pull = passage(step, base, inputs)
         pulls.append(pull)
-    return pulls
+    return pairs, pulls
 
 
-def _backward(recording: Recording, pulls: list[PairPull]) -> Pair:
-    """Carry the multipliers from the output to the input."""
-    one = start(recording)
-    multipliers = {id(recording.steps[-1].output): (one, one)}
+def _backward(
+    recording: Recording, pulls: list[PairPull], at_end: Pair, wanted: Collection[int]
+) -> dict[int, Pair]:
+    """Carry the multipliers from the output down; those at wanted tensors, by their id."""
+    multipliers, found = {id(recording.steps[-1].output): at_end}, {}
     for step, pull in zip(reversed(recording.steps), reversed(pulls), strict=True):
         here = multipliers.pop(id(step.output), None)
         if here is None:
             continue
+        if id(step.output) in wanted:
+            found[id(step.output)] = here
         for x, part in zip(step.node.call.inputs, pull(here), strict=True):
             old = multipliers.get(id(x))
             multipliers[id(x)] = part if old is None else (old[0] + part[0], old[1] + part[1])
-    leaf = recording.inputs[0].detach()
-    none = torch.zeros_like(leaf)
-    return multipliers.get(id(recording.inputs[0]), (none, none))
+    return found | multipliers

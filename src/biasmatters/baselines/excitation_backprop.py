@@ -11,8 +11,10 @@ from biasmatters.affine.recording import Recording
 from biasmatters.baselines.conservation import conserved
 from biasmatters.baselines.libraries import library
 from biasmatters.baselines.question import asking
-from biasmatters.baselines.relevance import propagate
-from biasmatters.types import Attribution, Target
+from biasmatters.baselines.relevance import hand_down, propagate
+from biasmatters.types import Attribution, Signal, Target
+
+_NAME = "Excitation back-propagation"
 
 
 class ExcitationBackprop:
@@ -36,12 +38,18 @@ class ExcitationBackprop:
 
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """The map like x ``(N, *features)``."""
-        method = "Excitation back-propagation"
         with asking(self.model, x, target) as question:
             made = propagate(
-                question, _composite, method, canonizers=self.canonizers, weighted=False
+                question, _composite, _NAME, canonizers=self.canonizers, weighted=False
             )
-            return conserved(question, made, method)
+            return conserved(question, made, _NAME)
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it."""
+        kept = self.canonizers
+        return hand_down(self.model, x, _composite, _NAME, start, signal, layers, canonizers=kept)
 
 
 def _composite(_: Recording) -> Any:

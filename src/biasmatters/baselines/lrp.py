@@ -16,8 +16,8 @@ from biasmatters.baselines.conservation import conserved
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.libraries import library
 from biasmatters.baselines.question import asking
-from biasmatters.baselines.relevance import propagate
-from biasmatters.types import Attribution, Target
+from biasmatters.baselines.relevance import hand_down, propagate
+from biasmatters.types import Attribution, Signal, Target
 
 Variant = Literal["zero", "epsilon", "gamma", "zplus", "alpha_beta", "cmp"]
 Biases = Literal["keep", "drop"]
@@ -104,6 +104,13 @@ class LRP:
                 return question.answer(made.map)
             made = replace(made, total=linear_part(made.recording))
             return conserved(question, made, "LRP", exact=self.variant == "zero")
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it."""
+        rules, kept = self._composite, self.canonizers
+        return hand_down(self.model, x, rules, "LRP", start, signal, layers, canonizers=kept)
 
     def _composite(self, _: Recording) -> Any:
         rules = library("zennit.rules", "baselines")

@@ -7,15 +7,16 @@ reused and in-place activations and residual sums are met like any other operati
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from biasmatters.affine.places import arrived, below, output_of, signal_at
 from biasmatters.affine.recording import Options, Recording, Step, record
 from biasmatters.baselines.errors import MethodError
-from biasmatters.types import Attribution, Target
+from biasmatters.types import Attribution, Signal, Target
 
 # Turns the signal at a step's output into the signals at its inputs; None: the gradient's own way.
 Pull = Callable[[Tensor], tuple[Tensor, ...]]
@@ -53,19 +54,49 @@ def modified_backward(
     Returns:
         The signal at the first input, like it.
     """
-    signals = {id(recording.steps[-1].output): start(recording) if signal is None else signal}
+    leaf = recording.inputs[0]
+    found = _walk(recording, rule, start(recording) if signal is None else signal, {id(leaf)})
+    return found.get(id(leaf), torch.zeros_like(leaf))
+
+
+def modified_descent(
+    recording: Recording, rule: Rule, begin: str, signal: Signal, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """Walk back from any layer.
+
+    Args:
+        recording: What `recorded` returned.
+        rule: Chooses the way at each operation.
+        begin: The start, as in `biasmatters.types.Descends`.
+        signal: Likewise.
+        layers: Likewise.
+    """
+    part = below(recording, begin)
+    wanted = {name: id(output_of(part, name)) for name in layers}
+    value = signal_at(part.steps[-1].output, signal)
+    found = _walk(part, rule, value, wanted.values())
+    by_name = {name: found[key] for name, key in wanted.items() if key in found}
+    return arrived(by_name, begin, layers)
+
+
+def _walk(
+    recording: Recording, rule: Rule, signal: Tensor, wanted: Collection[int]
+) -> dict[int, Tensor]:
+    """What arrives at wanted tensors, by their id, of a signal at the last operation's output."""
+    signals = {id(recording.steps[-1].output): signal}
+    found: dict[int, Tensor] = {}
     with torch.inference_mode(False), torch.no_grad():
         for step in reversed(recording.steps):
             here = signals.pop(id(step.output), None)
             if here is None:
                 continue
+            if id(step.output) in wanted:
+                found[id(step.output)] = here
             pull = rule(step) or step.node.call.vjp
             for x, part in zip(step.node.call.inputs, pull(here), strict=True):
                 old = signals.get(id(x))
                 signals[id(x)] = part if old is None else old + part
-    leaf = recording.inputs[0]
-    found = signals.get(id(leaf))
-    return torch.zeros_like(leaf) if found is None else found
+    return found | signals
 
 
 def without_total(recording: Recording, found: Tensor) -> Attribution:

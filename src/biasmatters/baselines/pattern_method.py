@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 from torch import Tensor, nn
 
+from biasmatters.affine.axis import row_sums
 from biasmatters.affine.recording import Step
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.modified_backward import (
     Pull,
+    Rule,
     modified_backward,
+    modified_descent,
     recorded,
     start,
     without_total,
 )
 from biasmatters.baselines.patterns import LAYERS, Patterns, fit_patterns
 from biasmatters.baselines.reweighted import TRANSPOSED, reweighted, weight_of
-from biasmatters.types import Attribution, Target
+from biasmatters.types import Attribution, Signal, Target
 
 _UNFIT = (*TRANSPOSED, "matmul", "bmm", "mm", "mv", "rmatmul", "einsum")
 
@@ -52,21 +55,38 @@ class PatternMethod(ABC):
             MethodError: Before a fit, for patterns of another model, for layers without any, and
                 for a signal that grows out of its number format (its scale is not bounded).
         """
+        rule = self._fitted()
+        recording = recorded(self.model, x, target)
+        signal = start(recording) * recording.steps[-1].output.detach()
+        found = modified_backward(recording, rule, signal)
+        self._require_finite(found)
+        return without_total(recording, found)
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it."""
+        rule = self._fitted()
+        found = modified_descent(recorded(self.model, x, row_sums), rule, start, signal, layers)
+        for value in found.values():
+            self._require_finite(value)
+        return found
+
+    def _fitted(self) -> Rule:
         patterns = self.patterns
         if patterns is None:
             raise MethodError(
                 f"{type(self).__name__} has no patterns yet; call .fit(batches of training inputs) "
                 "or give patterns=."
             )
-        recording = recorded(self.model, x, target)
-        signal = start(recording) * recording.steps[-1].output.detach()
-        found = modified_backward(recording, lambda step: self._rule(step, patterns), signal)
+        return lambda step: self._rule(step, patterns)
+
+    def _require_finite(self, found: Tensor) -> None:
         if not bool(found.isfinite().all()):
             raise MethodError(
                 f"{type(self).__name__}'s signal grows beyond {found.dtype}; fit to more inputs "
                 "than the layers have units, or explain model.double() and x.double()."
             )
-        return without_total(recording, found)
 
     @abstractmethod
     def _weight(self, weight: Tensor, pattern: Tensor) -> Tensor:

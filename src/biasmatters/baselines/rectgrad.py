@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from biasmatters.affine.recording import Step
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.recording import Recording, Step
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.modified_backward import (
     Pull,
     modified_backward,
+    modified_descent,
     recorded,
     without_total,
 )
 from biasmatters.baselines.rectifier import rectifies, require_rectifiers
-from biasmatters.types import Attribution, Target
+from biasmatters.types import INPUT, Attribution, Signal, Target
 
 
 class RectGrad:
@@ -61,14 +64,30 @@ class RectGrad:
         Raises:
             MethodError: For a model without any ReLU.
         """
+        recording = self._recorded(x, target)
+        return without_total(
+            recording, self._map(recording, modified_backward(recording, self._rule))
+        )
+
+    def descend(
+        self, x: Tensor, start: str, signal: Signal, layers: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """As `biasmatters.types.Descends` has it, with the percentile of each sample anew."""
+        recording = self._recorded(x, row_sums)
+        found = modified_descent(recording, self._rule, start, signal, layers)
+        return {n: self._map(recording, s) if n == INPUT else s for n, s in found.items()}
+
+    def _recorded(self, x: Tensor, target: Target) -> Recording:
         recording = recorded(self.model, x, target)
         require_rectifiers(recording, "RectGrad")
-        signal = modified_backward(recording, self._rule)
+        return recording
+
+    def _map(self, recording: Recording, signal: Tensor) -> Tensor:
         leaf = recording.inputs[0].detach()
         found = leaf * signal if self.times_input else signal
         if self.threshold_input:
             found = found * above_percentile(leaf * signal, self.percentile)
-        return without_total(recording, found)
+        return found
 
     def _rule(self, step: Step) -> Pull | None:
         call = step.node.call

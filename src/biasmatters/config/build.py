@@ -11,8 +11,19 @@ from omegaconf.errors import OmegaConfBaseException
 
 from biasmatters.config.errors import ConfigError
 from biasmatters.config.factory import Factory
-from biasmatters.stages.spec import DataSpec, ExperimentSpec, MethodSpec, Part, TrainerSpec
-from biasmatters.types import REDUCTIONS
+from biasmatters.stages.spec import (
+    NEEDS,
+    ConvergenceSpec,
+    DataSpec,
+    ExperimentSpec,
+    MethodSpec,
+    MetricSpec,
+    Need,
+    Part,
+    RoarSpec,
+    TrainerSpec,
+)
+from biasmatters.types import REDUCTIONS, Better
 
 NORMALIZATIONS = ("unit", "standard", "symmetric")
 SCHEDULES = ("constant", "one_cycle")
@@ -26,6 +37,8 @@ COUNTS = (
     "scale.images",
     "scale.sheet_images",
 )
+# Keys of a metric's file that are not its function's.
+METRIC_KEYS = ("needs", "better", "images")
 # Where files lie must not change what a result is called.
 PLACES = ("root", "cache")
 
@@ -56,10 +69,12 @@ def build(config: DictConfig, *, variant: str = "", multirun: bool = False) -> E
         normalizations=tuple(data["normalizations"]),
         explained=tuple(data["normalizations"] if data["explained"] is None else data["explained"]),
         methods=tuple(_methods(plain, factory)),
-        curves=tuple(_part(name, leaf, factory) for name, leaf in plain["metric"].items()),
+        metrics=tuple(_metrics(plain, factory)),
         trainer=_trainer(plain["trainer"], factory),
         seeds=tuple(scale["seeds"]),
         table1=plain["table1"],
+        roar=_roar(plain["roar"]),
+        convergence=_convergence(plain["convergence"]),
         images=scale["images"],
         explain_batch_size=plain["trainer"]["explain_batch_size"],
         chunk=plain["trainer"]["chunk"],
@@ -100,6 +115,43 @@ def _methods(plain: Mapping[str, Any], factory: Factory) -> Iterator[MethodSpec]
             label = _rule_label(given, rule)
             part = _part(f"{name}-{label}", {**leaf, "rule": rule}, factory)
             yield MethodSpec(name, label, part, reduction)
+
+
+def _metrics(plain: Mapping[str, Any], factory: Factory) -> Iterator[MetricSpec]:
+    for name, whole in plain["metric"].items():
+        key = f"metric.{name}"
+        leaf = {k: v for k, v in whole.items() if k not in METRIC_KEYS}
+        needs: list[Need] = whole.get("needs") or list(MetricSpec.needs)
+        better: Better = whole.get("better") or ""
+        images: int | None = whole.get("images")
+        _choose(f"{key}.needs", needs, NEEDS)
+        _choose(f"{key}.better", [better], ("high", "low", ""))
+        if images is not None and images < 1:
+            raise ConfigError(f"{key}.images={images} must be at least 1, or null for all.")
+        yield MetricSpec(name, _part(name, leaf, factory), tuple(needs), better, images)
+
+
+def _roar(given: Mapping[str, Any]) -> RoarSpec | None:
+    fractions = tuple(given["fractions"])
+    if not fractions:
+        return None
+    if not all(0 < fraction < 1 for fraction in fractions):
+        raise ConfigError(f"roar.fractions={list(fractions)}: give numbers between 0 and 1.")
+    return RoarSpec(fractions, given["train_images"], given["test_images"])
+
+
+def _convergence(given: Mapping[str, Any]) -> ConvergenceSpec | None:
+    if given["images"] is None:
+        return None
+    if given["images"] < 1 or given["draws"] < 2:
+        raise ConfigError(
+            f"convergence.images={given['images']} must be at least 1, convergence.draws="
+            f"{given['draws']} at least 2, for there to be a pair."
+        )
+    starts = given["starts"]
+    return ConvergenceSpec(
+        given["images"], given["draws"], given["seed"], None if starts is None else tuple(starts)
+    )
 
 
 def _rule_label(given: str, rule: str | Mapping[str, Any]) -> str:

@@ -80,8 +80,33 @@ class ScaleConfig:
     noise_samples: int = MISSING
     coverings: int = MISSING
     masks: int = MISSING
+    scored_images: int = MISSING
+    probed_images: int = MISSING
+    subsets: int = MISSING
+    thorough_epochs: int = MISSING
+    roar_images: int | None = MISSING
+    converged_images: int = MISSING
     explained: list[str] | None = MISSING
     seeds: list[int] = MISSING
+
+
+@dataclass
+class RoarConfig:
+    """Remove and retrain."""
+
+    fractions: list[float] = MISSING
+    train_images: int | None = MISSING
+    test_images: int | None = MISSING
+
+
+@dataclass
+class ConvergenceConfig:
+    """Cosine similarity convergence."""
+
+    images: int | None = MISSING
+    draws: int = MISSING
+    seed: int = MISSING
+    starts: list[str] | None = MISSING
 
 
 @dataclass
@@ -93,6 +118,8 @@ class Config:
     store: str = MISSING
     reports: str = MISSING
     table1: bool = MISSING
+    roar: RoarConfig = field(default_factory=RoarConfig)
+    convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
     allow: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasmatters.paper import Deviation, Published, load_deviations, load_published
-from biasmatters.types import BiasmattersError, Result
+from biasmatters.types import BiasmattersError, Result, Versus
 
 Pictures = NDArray[np.floating]
 
@@ -63,6 +63,7 @@ class ReportContent:
         title: Heading of the report.
         results: Rows in long format; accuracies and shares are fractions of 1. A metric may name
             a layer after a slash: ``row_entropy/conv1``.
+        versus: Comparisons of methods, pair by pair.
         sheets: Contact sheets.
         environment: Versions, seeds, device, by name.
         timings: ``(stage, seconds, cached)`` in the order they ran.
@@ -74,6 +75,7 @@ class ReportContent:
 
     title: str
     results: Sequence[Result]
+    versus: Sequence[Versus] = ()
     sheets: Sequence[ContactSheet] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     timings: Sequence[tuple[str, float, bool]] = ()

@@ -7,27 +7,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from biasmatters.paper import Deviation, Source
+from biasmatters.paper import Source
 from biasmatters.reporting.content import ReportContent
 from biasmatters.reporting.figures import area_figure, curve_figure, methods_of
-from biasmatters.reporting.labels import data_name, duration, input_name, number, scientific
+from biasmatters.reporting.labels import (
+    data_name,
+    duration,
+    input_name,
+    metric_name,
+    number,
+    scientific,
+)
 from biasmatters.reporting.orders import METRICS, SIGNED, by_order
+from biasmatters.reporting.panels import other_curves, panel_figure
+from biasmatters.reporting.probe import probe_tables
 from biasmatters.reporting.scores import COMPLETE, EXACT, auc_tables, cost_tables, layer_tables
+from biasmatters.reporting.section import Picture, Section
+from biasmatters.reporting.sections import (
+    convergence_section,
+    randomization_section,
+    ranking_section,
+)
 from biasmatters.reporting.sheet import PERCENTILE, sheet_figure
 from biasmatters.reporting.style import png
 from biasmatters.reporting.table1 import Entry, entries, table1
 from biasmatters.reporting.tables import Cell, Column, Row, Table, distinct
 from biasmatters.types import Result
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as PNG with what it shows in words."""
-
-    name: str
-    caption: str
-    alt: str
-    png: bytes
 
 
 @dataclass(frozen=True)
@@ -37,18 +42,6 @@ class Card:
     value: str
     label: str
     note: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A chapter: words, tables, pictures, in this order."""
-
-    anchor: str
-    title: str
-    lead: str = ""
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    assumptions: tuple[Deviation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +61,11 @@ def build(content: ReportContent) -> Document:
     chapters = (
         _table1(content),
         _faithfulness(content.results),
+        _panels(content.results),
+        ranking_section(content.results, content.versus),
+        randomization_section(content.results),
+        convergence_section(content.results),
+        _tables("network", "What the bias does", probe_tables(content.results), PROBE),
         _tables("cost", "Completeness and cost", cost_tables(content.results), COST),
         _sheets(content),
         _tables("layers", "How evenly each rule spreads", layer_tables(content.results), LAYERS),
@@ -84,6 +82,10 @@ def build(content: ReportContent) -> Document:
     )
 
 
+PROBE = (
+    "Measured on the network alone, on all test images: what is left of its decisions when the "
+    "bias is split off, averaged, or taken out layer by layer."
+)
 COST = (
     "A map is complete when it adds up to what it explains. The bias is found as a sum over the "
     "recorded operations and compared with f(x) − w·x, so the two sides share no term."
@@ -195,6 +197,35 @@ def _faithfulness_pictures(
         alt = f"Dot chart of the areas under deletion and insertion by method; {where}."
         found.append(Picture(f"areas-{slug}", text, alt, png(area_figure(rows, methods))))
     return found
+
+
+def _panels(results: Sequence[Result]) -> Section | None:
+    """All curves besides deletion and insertion."""
+    pictures = []
+    rows = [r for r in results if r.at is not None and r.method]
+    for data, model, norm in distinct(rows, lambda r: (r.data, r.model, r.normalization)):
+        here = [r for r in results if (r.data, r.model, r.normalization) == (data, model, norm)]
+        metrics = other_curves(here)
+        if not metrics:
+            continue
+        where = f"{data_name(data)}, {model}, {input_name(norm)}"
+        names = ", ".join(map(metric_name, metrics))
+        pictures.append(
+            Picture(
+                f"panels-{data}-{model}-{norm}",
+                f"{names}; {where}. Bands: 95 % bootstrap intervals.",
+                f"Line charts by method: {names}; {where}.",
+                png(panel_figure(here, metrics)),
+            )
+        )
+    if not pictures:
+        return None
+    lead = (
+        "The same question asked in other ways: what stands in for a pixel that is taken away "
+        "decides much of the answer, so no single curve is to be trusted. MoRF takes the most "
+        "relevant pixels first, LeRF the least relevant."
+    )
+    return Section("curves", "Other curves", lead, pictures=tuple(pictures))
 
 
 def _tables(anchor: str, title: str, tables: Sequence[Table], lead: str) -> Section | None:

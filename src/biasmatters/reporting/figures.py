@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -35,31 +36,19 @@ def curve_figure(results: Sequence[Result], methods: Sequence[Method]) -> Figure
     for axes, metric in zip(panels, CURVES, strict=True):
         for index, (method, rule) in enumerate(methods):
             rows = [r for r in results if (r.metric, r.method, r.rule) == (metric, method, rule)]
-            _curve(axes, rows, index, method_name(method, rule))
+            draw_curve(axes, rows, index, method_name(method, rule))
         title, xlabel, better = CURVES[metric]
-        _caption(axes, title, better)
+        caption(axes, title, better)
         axes.set_xlabel(f"share of {xlabel}, %", fontsize=8.5, color=INK)
         axes.set_xlim(0, 100)
         quiet(axes)
     panels[0].set_ylim(0, 1.02)
     panels[0].set_ylabel("probability of the predicted class", fontsize=8.5, color=INK)
-    handles, labels = panels[0].get_legend_handles_labels()
-    if not handles:
-        handles, labels = panels[1].get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles,
-            labels,
-            loc="outside right center",
-            frameon=False,
-            fontsize=8,
-            labelcolor=INK,
-            handlelength=2.6,
-        )
+    legend(figure, panels)
     return figure
 
 
-def _curve(axes: Axes, rows: Sequence[Result], index: int, label: str) -> None:
+def draw_curve(axes: Axes, rows: Sequence[Result], index: int, label: str) -> None:
     """One method's line and band."""
     points = []
     for at in sorted({r.at for r in rows if r.at is not None}):
@@ -84,6 +73,24 @@ def _curve(axes: Axes, rows: Sequence[Result], index: int, label: str) -> None:
         markeredgewidth=0,
         **style,  # type: ignore[arg-type]
     )
+
+
+def legend(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, at the right: every method that is in any of them."""
+    found: dict[str, Artist] = {}
+    for axes in panels:
+        handles, labels = axes.get_legend_handles_labels()
+        found.update(zip(labels, handles, strict=True))
+    if found:
+        figure.legend(
+            list(found.values()),
+            list(found),
+            loc="outside right center",
+            frameon=False,
+            fontsize=8,
+            labelcolor=INK,
+            handlelength=2.6,
+        )
 
 
 def area_figure(results: Sequence[Result], methods: Sequence[Method]) -> Figure:
@@ -112,14 +119,15 @@ def area_figure(results: Sequence[Result], methods: Sequence[Method]) -> Figure:
         axes.set_yticks(range(len(found)), [label for _, _, label in found])
         axes.set_ylim(-0.6, len(found) - 0.4)
         axes.set_xlabel("area under the curve", fontsize=8.5, color=INK)
-        _caption(axes, *AREA[metric].split(", "))
+        caption(axes, *AREA[metric].split(", "))
         quiet(axes)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, labelcolor=INK)
     return figure
 
 
-def _caption(axes: Axes, title: str, better: str) -> None:
+def caption(axes: Axes, title: str, better: str) -> None:
+    """A panel's title, and which way is better."""
     axes.set_title(title, loc="left", fontsize=10.5, color=INK, fontweight="bold")
     axes.set_title(better, loc="right", fontsize=8.5, color=MUTED)
 

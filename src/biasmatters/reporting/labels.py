@@ -63,6 +63,33 @@ METHODS = {
     "sobel": "Edges (Sobel)",
     "random": "Random",
 }
+AIMS = {"high": "high is better", "low": "low is better"}
+METRICS = {
+    "deletion": "Deletion",
+    "insertion": "Insertion",
+    "deletion_absolute": "Deletion, absolute order",
+    "insertion_absolute": "Insertion, absolute order",
+    "morf": "Pixel flipping, MoRF",
+    "lerf": "Pixel flipping, LeRF",
+    "road_morf": "ROAD, MoRF",
+    "road_lerf": "ROAD, LeRF",
+    "keep": "Keep",
+    "remove": "Remove",
+    "irof": "IROF",
+    "roar": "Retrained without",
+    "sensitivity_n": "Sensitivity-n",
+    "infidelity": "Infidelity",
+    "max_sensitivity": "Max-sensitivity",
+    "mprt": "MPRT, cascading",
+    "mprt_independent": "MPRT, layer by layer",
+    "random_logit": "Random logit, SSIM",
+    "pointing_game": "Pointing game",
+    "mass_in_mask": "Mass in mask",
+    "relevance_rank": "Relevance rank",
+    "top_k_iou": "Top-k IoU",
+    "sparseness": "Sparseness (Gini)",
+    "complexity": "Complexity (entropy)",
+}
 RULES = {
     "softmax_neg_abs": "softmax −|e|",
     "softmax_abs": "softmax +|e|",
@@ -85,7 +112,22 @@ def input_name(normalization: str) -> str:
 def method_name(method: str, rule: str = "") -> str:
     """A method with its rule, separated by a comma."""
     name = METHODS.get(method, method.replace("_", " "))
-    return f"{name}, {RULES.get(rule, rule.replace('_', ' '))}" if rule else name
+    return f"{name}, {rule_name(rule)}" if rule else name
+
+
+def rule_name(rule: str) -> str:
+    """A rule with its temperature, where that is not 1."""
+    plain, _, temperature = rule.partition(" T=")
+    known = plain.removesuffix("_cold").removesuffix("_hot")
+    name = RULES.get(known, plain.replace("_", " "))
+    return f"{name} T={temperature}" if temperature else name
+
+
+def metric_name(metric: str) -> str:
+    """A metric; the figure that it has of several stands after a colon."""
+    plain, _, figure = metric.partition("/")
+    name = METRICS.get(plain.removesuffix("_auc"), plain.replace("_", " "))
+    return f"{name}: {figure.replace('_', ' ')}" if figure else name
 
 
 def number(value: float, digits: int) -> str:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from biasmatters.paper import Deviation
-from biasmatters.reporting.document import Document, Section
+from biasmatters.reporting.document import Document
+from biasmatters.reporting.section import Section
 from biasmatters.reporting.tables import Cell, Row, Table
 
 

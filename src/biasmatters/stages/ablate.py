@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biasmatters.stages.measure import Rows
 from biasmatters.stages.network import device_of, trained_network
 from biasmatters.stages.rows import write_rows
 from biasmatters.stages.source import Source
@@ -53,7 +54,8 @@ class Ablate:
         rows: list[Result] = []
         for bias, role in ((True, "with_bias"), (False, "without_bias")):
             parts = self._correct(inputs[role], bias)
-            rows += [self._row(name, correct, bias) for name, correct in parts]
+            make = Rows.of(self.source.spec, self.normalization, self.seed, bias=bias)
+            rows += [make.interval(name, correct) for name, correct in parts]
         write_rows(folder, rows)
 
     def _correct(self, weights: Path, bias: bool) -> Iterator[tuple[str, Tensor]]:
@@ -72,25 +74,3 @@ class Ablate:
                 found[name].append(split[name].cpu())
         for name in PARTS if bias else PARTS[:1]:
             yield name, torch.cat(found[name])
-
-    def _row(self, metric: str, correct: Tensor, bias: bool) -> Result:
-        from biasmatters.metrics.functional import bootstrap_interval
-
-        interval = bootstrap_interval(correct.double())
-        return Result(
-            experiment="",
-            data=self.source.spec.name,
-            normalization=self.normalization,
-            model=self.source.spec.model.name,
-            bias=bias,
-            method="",
-            rule="",
-            metric=metric,
-            seed=self.seed,
-            value=interval.value,
-            low=interval.low,
-            high=interval.high,
-            n=len(correct),
-            at=None,
-            stage="",
-        )

@@ -84,9 +84,7 @@ class Attribute:
         data = self.source.load(self.normalization)
         images = explained_images(data, self.images)
         network = trained_network(self.source.spec.model, data, True, self.seed, inputs["network"])
-        attributor = self.method.part.make(network)
-        if isinstance(attributor, Fittable):
-            attributor.fit(_training_inputs(data, self.batch_size))
+        attributor = fitted(self.method.part.make(network), data, self.batch_size, network)
         parts: list[dict[str, Tensor]] = []
         costs: list[Cost] = []
         for name, rows in _chunks(len(images), self.chunk):
@@ -140,11 +138,15 @@ def _tell_missed(found: Mapping[str, Tensor], method: str) -> None:
         )
 
 
-def _training_inputs(data: ImageData, size: int) -> Iterator[Tensor]:
-    """A fixed subset of the training images, batch by batch."""
-    images = data.train.select(data.train.ids[subset(len(data.train), FITTED)])
-    for rows in torch.split(torch.arange(len(images)), size):
-        yield images.batch(rows).images
+def fitted(attributor: Any, data: ImageData, size: int, network: torch.nn.Module) -> Attributor:
+    """The method, having learned from a fixed subset of the training images if it has to."""
+    if isinstance(attributor, Fittable):
+        device = next(network.parameters()).device
+        images = data.train.select(data.train.ids[subset(len(data.train), FITTED)])
+        rows = torch.split(torch.arange(len(images)), size)
+        attributor.fit(images.batch(part).images.to(device) for part in rows)
+    made: Attributor = attributor
+    return made
 
 
 def _chunks(count: int, size: int) -> Iterator[tuple[str, Tensor]]:

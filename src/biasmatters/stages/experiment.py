@@ -10,11 +10,12 @@ from pathlib import Path
 from biasmatters.data.errors import ChecksumError, DataNotFoundError
 from biasmatters.stages.plan import Plan, make_plan
 from biasmatters.stages.publish import publish
-from biasmatters.stages.rows import read_rows
+from biasmatters.stages.rank import Rank
+from biasmatters.stages.rows import read_rows, read_versus
 from biasmatters.stages.source import Source
 from biasmatters.stages.spec import ExperimentSpec
 from biasmatters.stages.store import Entry, Store
-from biasmatters.types import Result
+from biasmatters.types import Result, Versus
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +30,14 @@ class Outcome:
         page: The report to open.
         entries: All finished stages, in the order of the plan.
         results: All result rows.
+        versus: All comparisons of methods.
         missing: Data sets that could not be had, and why.
     """
 
     page: Path
     entries: tuple[Entry, ...]
     results: tuple[Result, ...]
+    versus: tuple[Versus, ...]
     missing: dict[str, str]
 
     @property
@@ -58,11 +61,13 @@ def run_experiment(spec: ExperimentSpec, listener: Listener | None = None) -> Ou
     plan = make_plan(spec, sources, missing)
     entries = _run(plan, Store(spec.store), listener)
     table = plan.report.inputs["table"]
+    ranks = [task for task in plan.report.inputs.values() if task.stage == Rank.stage]
     page = publish(entries[plan.report.digest], spec.reports / spec.name, spec.config)
     return Outcome(
         page=page,
         entries=tuple(entries.values()),
         results=tuple(read_rows(entries[table.digest].folder)),
+        versus=tuple(v for task in ranks for v in read_versus(entries[task.digest].folder)),
         missing=missing,
     )
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from biasmatters.stages.ablate import Ablate
 from biasmatters.stages.attribute import Attribute
 from biasmatters.stages.compare import Compare
+from biasmatters.stages.converge import Converge
+from biasmatters.stages.probe import Probe
+from biasmatters.stages.rank import Rank
 from biasmatters.stages.report import Report, Sheet, Timing
+from biasmatters.stages.roar import Roar
 from biasmatters.stages.score import Score
 from biasmatters.stages.source import Source
 from biasmatters.stages.spec import ExperimentSpec, MethodSpec
@@ -29,6 +33,27 @@ class Plan:
         return list(self.report.ancestors())
 
 
+@dataclass
+class _Gathered:
+    """What the report reads from, by role.
+
+    Attributes:
+        rows: Tasks that leave result rows.
+        maps: Tasks that leave maps.
+        ranks: Tasks that leave comparisons of methods.
+        sheets: Contact sheets of the maps.
+    """
+
+    rows: dict[str, Task] = field(default_factory=dict)
+    maps: dict[str, Task] = field(default_factory=dict)
+    ranks: dict[str, Task] = field(default_factory=dict)
+    sheets: list[Sheet] = field(default_factory=list)
+
+    def add(self, task: Task) -> None:
+        """A task that leaves result rows."""
+        self.rows[_role(task)] = task
+
+
 def make_plan(spec: ExperimentSpec, sources: Sequence[Source], missing: Mapping[str, str]) -> Plan:
     """Tasks for every data set that is there.
 
@@ -37,29 +62,26 @@ def make_plan(spec: ExperimentSpec, sources: Sequence[Source], missing: Mapping[
         sources: The data sets that could be had.
         missing: Why each of the others could not.
     """
-    rows: dict[str, Task] = {}
-    maps: dict[str, Task] = {}
-    sheets: list[Sheet] = []
-    for source, normalization, seed in product(sources, spec.normalizations, spec.seeds):
-        network = _network(spec, source, normalization, seed, bias=True)
-        if spec.table1:
-            pair = {
-                "with_bias": network,
-                "without_bias": _network(spec, source, normalization, seed, bias=False),
-            }
-            work = Ablate(source, normalization, seed, spec.trainer)
-            ablation = Task(work, pair, source.fingerprint)
-            rows[_role(ablation)] = ablation
-        if normalization not in spec.explained:
-            continue
-        roles: dict[str, MethodSpec] = {}
-        for method, attribution, score in _methods(spec, source, normalization, seed, network):
-            rows[_role(score)] = score
-            maps[_role(attribution)] = attribution
-            roles[_role(attribution)] = method
-        if roles and seed == spec.seeds[0]:
-            sheets.append(Sheet(source, normalization, roles))
-    return _finish(spec, rows, maps, sheets, sources, missing)
+    gathered = _Gathered()
+    for source, normalization in product(sources, spec.normalizations):
+        scores: dict[str, tuple[Task, MethodSpec]] = {}
+        for seed in spec.seeds:
+            network = _network(spec, source, normalization, seed, bias=True)
+            for task in _of_network(spec, source, normalization, seed, network):
+                gathered.add(task)
+            if normalization not in spec.explained:
+                continue
+            roles: dict[str, MethodSpec] = {}
+            for method, attribution, score in _methods(spec, source, normalization, seed, network):
+                gathered.add(score)
+                gathered.maps[_role(attribution)] = attribution
+                roles[_role(attribution)] = method
+                scores[_role(score)] = score, method
+            if roles and seed == spec.seeds[0]:
+                gathered.sheets.append(Sheet(source, normalization, roles))
+        if rank := _rank(spec, source, normalization, scores):
+            gathered.ranks[_role(rank)] = rank
+    return _finish(spec, gathered, sources, missing)
 
 
 def _network(
@@ -67,6 +89,31 @@ def _network(
 ) -> Task:
     training = Train(source, normalization, bias, seed, spec.trainer)
     return Task(training, data=source.fingerprint)
+
+
+def _of_network(
+    spec: ExperimentSpec, source: Source, normalization: str, seed: int, network: Task
+) -> Iterator[Task]:
+    """What is found out about a network besides its scored maps."""
+    if spec.table1:
+        without = _network(spec, source, normalization, seed, bias=False)
+        pair = {"with_bias": network, "without_bias": without}
+        yield Task(Ablate(source, normalization, seed, spec.trainer), pair, source.fingerprint)
+    if normalization not in spec.explained:
+        return
+    inputs = {"network": network}
+    metrics = tuple(metric for metric in spec.metrics if not metric.of_a_method)
+    if metrics:
+        probe = Probe(source, normalization, seed, metrics, spec.trainer)
+        yield Task(probe, inputs, source.fingerprint)
+    for method in spec.methods:
+        shared = source, normalization, seed, method
+        if spec.convergence is not None:
+            converge = Converge(*shared, spec.convergence, spec.trainer, spec.explain_batch_size)
+            yield Task(converge, inputs, source.fingerprint)
+        if spec.roar is not None:
+            roar = Roar(*shared, spec.roar, spec.trainer, spec.explain_batch_size)
+            yield Task(roar, inputs, source.fingerprint)
 
 
 def _methods(
@@ -84,34 +131,48 @@ def _methods(
             trainer=spec.trainer,
         )
         attribution = Task(explain, {"network": network}, source.fingerprint)
-        scoring = Score(source, normalization, seed, method, spec.curves, spec.trainer)
+        metrics = tuple(metric for metric in spec.metrics if metric.of_a_method)
+        scoring = Score(
+            source, normalization, seed, method, metrics, spec.trainer, spec.explain_batch_size
+        )
         inputs = {"network": network, "maps": attribution}
         yield method, attribution, Task(scoring, inputs, source.fingerprint)
 
 
-def _finish(
+def _rank(
     spec: ExperimentSpec,
-    rows: dict[str, Task],
-    maps: dict[str, Task],
-    sheets: list[Sheet],
-    sources: Sequence[Source],
-    missing: Mapping[str, str],
+    source: Source,
+    normalization: str,
+    scores: Mapping[str, tuple[Task, MethodSpec]],
+) -> Task | None:
+    """The comparison of all methods, if there are two and something to compare them by."""
+    metrics = tuple(metric for metric in spec.metrics if metric.of_a_method)
+    methods = {role: method for role, (_, method) in scores.items()}
+    if not metrics or len({method.name for method in methods.values()}) < 2 or spec.images < 2:
+        return None
+    work = Rank(spec.name, source, normalization, methods, metrics)
+    return Task(work, {role: task for role, (task, _) in scores.items()})
+
+
+def _finish(
+    spec: ExperimentSpec, found: _Gathered, sources: Sequence[Source], missing: Mapping[str, str]
 ) -> Plan:
     timings: list[Timing] = []
-    keys = {role: f"{task.stage}/{task.key}" for role, task in rows.items()}
-    table = Task(Compare(spec.name, keys), rows)
+    keys = {role: f"{task.stage}/{task.key}" for role, task in found.rows.items()}
+    table = Task(Compare(spec.name, keys), found.rows)
     report = Report(
         experiment=spec.name,
         title=spec.title,
         scale=spec.scale,
         seeds=spec.seeds,
-        sheets=tuple(sheets),
+        sheets=tuple(found.sheets),
+        ranks=tuple(found.ranks),
         sheet_images=spec.sheet_images,
         missing=tuple(missing.items()),
         notes={source.spec.name: _note(source) for source in sources},
         timings=timings,
     )
-    return Plan(Task(report, {"table": table, **maps}), timings)
+    return Plan(Task(report, {"table": table, **found.maps, **found.ranks}), timings)
 
 
 def _note(source: Source) -> str:

@@ -12,7 +12,7 @@ import torch
 from biasmatters.attribution import reduce_channels
 from biasmatters.stages.environment import environment
 from biasmatters.stages.maps import MAPS, read_maps
-from biasmatters.stages.rows import read_rows
+from biasmatters.stages.rows import read_rows, read_versus
 from biasmatters.stages.source import Source
 from biasmatters.stages.spec import MethodSpec
 
@@ -51,6 +51,7 @@ class Report:
         scale: Named in the report.
         seeds: Seeds of the trainings.
         sheets: Which contact sheets to draw.
+        ranks: Names of the inputs that hold comparisons of methods.
         sheet_images: Images on a sheet.
         missing: Data sets that could not be had, and why.
         notes: Where the data was found and what is to be known about it, by data set; its
@@ -63,13 +64,14 @@ class Report:
     scale: str
     seeds: tuple[int, ...]
     sheets: tuple[Sheet, ...]
+    ranks: tuple[str, ...]
     sheet_images: int
     missing: tuple[tuple[str, str], ...]
     notes: Mapping[str, str]
     timings: list[Timing]
 
     stage = "report"
-    version = 3
+    version = 5
     resumable = False
 
     def slug(self) -> str:
@@ -94,6 +96,7 @@ class Report:
         content = ReportContent(
             title=self.title,
             results=read_rows(inputs["table"]),
+            versus=[row for role in self.ranks for row in read_versus(inputs[role])],
             sheets=[self._draw(sheet, inputs) for sheet in self.sheets],
             environment=self._environment(),
             timings=list(self.timings),

@@ -1,9 +1,8 @@
-"""Stage score: curves, completeness and cost of one method's maps."""
+"""Stage score: curves, figures, completeness and cost of one method's maps."""
 
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,48 +10,53 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch import Tensor, nn
 
 from biasmatters.attribution import reduce_channels
 from biasmatters.stages.attribute import COST
+from biasmatters.stages.bound import Bound
 from biasmatters.stages.files import read_json
-from biasmatters.stages.maps import MAPS, read_maps
+from biasmatters.stages.maps import MAPS, read_maps, write_maps
+from biasmatters.stages.measure import Rows, measure, usable
 from biasmatters.stages.network import device_of, trained_network
 from biasmatters.stages.rows import write_rows
 from biasmatters.stages.source import Source
-from biasmatters.stages.spec import MethodSpec, Part, TrainerSpec
-from biasmatters.stages.train import trainer_options
+from biasmatters.stages.spec import MethodSpec, MetricSpec, TrainerSpec
 from biasmatters.types import Result
 
 if TYPE_CHECKING:
-    from biasmatters.training import Scored
+    from biasmatters.data.images import ImageData
+    from biasmatters.training import Measured
 
 log = logging.getLogger(__name__)
+
+SCORES = "scores.safetensors"
 
 
 @dataclass(frozen=True)
 class Score:
-    """Scores the maps of one method.
+    """Scores the maps of one method, and the method itself where a metric asks it again.
 
     Attributes:
         source: The data.
         normalization: Scaling of the inputs.
         seed: Seed of the training.
         method: Whose maps.
-        curves: The metrics that give a curve.
+        metrics: What is measured.
         trainer: Batch size and device.
+        batch_size: Images that are explained at once.
     """
 
     source: Source
     normalization: str
     seed: int
     method: MethodSpec
-    curves: tuple[Part, ...]
+    metrics: tuple[MetricSpec, ...]
     trainer: TrainerSpec
+    batch_size: int
 
     stage = "score"
-    version = 2
+    version = 3
     resumable = False
 
     def slug(self) -> str:
@@ -65,52 +69,44 @@ class Score:
         """What the scores depend on besides network and maps."""
         return {
             **self.source.settings(self.normalization),
-            "curves": {curve.name: dict(curve.settings) for curve in self.curves},
+            "metrics": {metric.name: metric.settings() for metric in self.metrics},
             "method": [self.method.method, self.method.rule, self.method.reduction],
             "seed": self.seed,
         }
 
     def run(self, folder: Path, inputs: Mapping[str, Path]) -> None:
-        """Read ``network`` and ``maps``, write result rows."""
+        """Read ``network`` and ``maps``; write result rows, and one figure per picture."""
         data = self.source.load(self.normalization)
         found = read_maps(inputs["maps"] / MAPS)
         found["maps"] = reduce_channels(found["maps"], self.method.reduction)
         images = data.test.select(found["image"])
         x = images.batch(torch.arange(len(images))).images
         network = trained_network(self.source.spec.model, data, True, self.seed, inputs["network"])
-        rows = [*self._curves(network, x, found)]
+        columns = {"x": x, "labels": images.labels, "masks": images.masks}
+        columns |= {name: found[name] for name in ("maps", "target")}
+        _tell_constant(found["maps"], self.slug())
+        scores = self._measure(network, data, columns)
+        rows = [*self._figures(scores)]
         rows += self._completeness(network, x, found)
         rows += self._cost(read_json(inputs["maps"] / COST), found)
         write_rows(folder, rows)
+        values = {k: v.double() for part in scores.values() for k, v in part.values.items()}
+        write_maps(folder / SCORES, {"image": found["image"], **values})
 
-    def _curves(
-        self, network: torch.nn.Module, x: Tensor, found: Mapping[str, Tensor]
-    ) -> Iterator[Result]:
-        from biasmatters.metrics.functional import ConstantMapWarning, bootstrap_band
-        from biasmatters.training import Score as ScoreModule
-        from biasmatters.training import predict
+    def _measure(
+        self, network: nn.Module, data: ImageData, columns: Mapping[str, Tensor | None]
+    ) -> dict[str, Measured]:
+        metrics = usable(self.metrics, masks=columns["masks"] is not None)
+        given: dict[str, Any] = {}
+        if _asks_again(metrics):
+            method = Bound(self.method, data, self.batch_size)
+            given = {"method": method, "explain": method(network)}
+        return measure(network, metrics, columns, self.trainer, f"score {self.slug()}", **given)
 
-        _tell_constant(found["maps"], self.slug())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConstantMapWarning)
-            batches: list[dict[str, Scored]] = predict(
-                ScoreModule(network, {curve.name: curve.make for curve in self.curves}),
-                TensorDataset(x, found["maps"], found["target"]),
-                batch_size=self.trainer.eval_batch_size,
-                label=f"score {self.slug()}",
-                **trainer_options(self.trainer, devices=1),
-            )
-        for curve in self.curves:
-            scores = torch.cat([batch[curve.name].scores for batch in batches])
-            auc = torch.cat([batch[curve.name].auc for batch in batches])
-            yield self._interval(f"{curve.name}_auc", auc)
-            band = bootstrap_band(scores.double())
-            points = zip(
-                batches[0][curve.name].fractions, band.value, band.low, band.high, strict=True
-            )
-            for at, value, low, high in points:
-                ends = float(low), float(high), float(at)
-                yield self._row(curve.name, float(value), len(scores), *ends)
+    def _figures(self, scores: Mapping[str, Measured]) -> Iterator[Result]:
+        for metric in self.metrics:
+            if metric.name in scores:
+                yield from self._rows().measured(metric, scores[metric.name])
 
     def _completeness(
         self, network: torch.nn.Module, x: Tensor, found: Mapping[str, Tensor]
@@ -125,52 +121,26 @@ class Score:
             bias = torch.cat([split(piece.to(device)).bias.cpu() for piece in pieces])
             scale = 1 + bias.gather(1, found["target"][:, None]).squeeze(1).abs()
             worst = float((residual.abs() / scale).max())
-            yield self._row("completeness_residual", worst, len(residual))
+            yield self._rows().row("completeness_residual", worst, len(residual))
         if not fallback.isnan().all():
-            yield self._interval("fallback_share", fallback)
+            yield self._rows().interval("fallback_share", fallback)
 
     def _cost(self, cost: Mapping[str, Any], found: Mapping[str, Tensor]) -> Iterator[Result]:
-        n = len(found["image"])
-        yield self._row("seconds_per_image", cost["seconds"] / n, n)
-        yield self._row("forward_passes", cost["seconds"] / cost["forward_seconds"], n)
+        n, row = len(found["image"]), self._rows().row
+        yield row("seconds_per_image", cost["seconds"] / n, n)
+        yield row("forward_passes", cost["seconds"] / cost["forward_seconds"], n)
         if cost["memory"] is not None:
-            yield self._row("memory", cost["memory"], n)
+            yield row("memory", cost["memory"], n)
         for metric, value in cost["diagnostics"].items():
-            yield self._row(metric, value, n)
+            yield row(metric, value, n)
 
-    def _interval(self, metric: str, values: Tensor) -> Result:
-        from biasmatters.metrics.functional import bootstrap_interval
+    def _rows(self) -> Rows:
+        spec, method = self.source.spec, self.method
+        return Rows.of(spec, self.normalization, self.seed, method.method, method.rule)
 
-        found = bootstrap_interval(values.double())
-        return self._row(metric, found.value, len(values), found.low, found.high)
 
-    def _row(
-        self,
-        metric: str,
-        value: float,
-        n: int,
-        low: float | None = None,
-        high: float | None = None,
-        at: float | None = None,
-    ) -> Result:
-        spec = self.source.spec
-        return Result(
-            experiment="",
-            data=spec.name,
-            normalization=self.normalization,
-            model=spec.model.name,
-            bias=True,
-            method=self.method.method,
-            rule=self.method.rule,
-            metric=metric,
-            seed=self.seed,
-            value=value,
-            low=low,
-            high=high,
-            n=n,
-            at=at,
-            stage="",
-        )
+def _asks_again(metrics: list[MetricSpec]) -> bool:
+    return any({"explain", "method"} & set(metric.needs) for metric in metrics)
 
 
 def _tell_constant(maps: Tensor, label: str) -> None:

@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from biasmatters.types import Reduction
+from biasmatters.types import Better, Reduction
 
 Schedule = Literal["constant", "one_cycle"]
+# What a metric may be called with: the network, a batch's tensors, or the method itself.
+Need = Literal["model", "x", "labels", "maps", "target", "masks", "explain", "method"]
+NEEDS: tuple[Need, ...] = get_args(Need)
+OF_A_METHOD = {"maps", "explain", "method"}
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,36 @@ class MethodSpec:
 
 
 @dataclass(frozen=True)
+class MetricSpec:
+    """A metric, and what it is called with.
+
+    Attributes:
+        name: Of its figures in tables.
+        part: Is called with ``needs`` as keywords, on a batch; returns one figure per picture, a
+            curve, or several figures by name.
+        needs: Keywords: ``model``; ``x, labels, maps, target, masks`` of the batch (``(N, ...)``
+            each); ``explain``, the method on the network; ``method``, what binds it to another.
+        better: ``high`` or ``low``, or empty where neither is the aim.
+        images: How many of the pictures are measured; None for all.
+    """
+
+    name: str
+    part: Part
+    needs: tuple[Need, ...] = ("model", "x", "maps", "target")
+    better: Better = ""
+    images: int | None = None
+
+    @property
+    def of_a_method(self) -> bool:
+        """Whether it measures a method, rather than the network alone."""
+        return bool(OF_A_METHOD & set(self.needs))
+
+    def settings(self) -> dict[str, Any]:
+        """What its figures depend on."""
+        return {**self.part.settings, "needs": list(self.needs), "images": self.images}
+
+
+@dataclass(frozen=True)
 class TrainerSpec:
     """How a network is trained and run.
 
@@ -121,6 +155,38 @@ class TrainerSpec:
 
 
 @dataclass(frozen=True)
+class RoarSpec:
+    """Remove and retrain.
+
+    Attributes:
+        fractions: Shares of the pixels that are removed.
+        train_images: Training images of each retrained network; None for all.
+        test_images: Images that it is tested on; None for all.
+    """
+
+    fractions: tuple[float, ...]
+    train_images: int | None
+    test_images: int | None
+
+
+@dataclass(frozen=True)
+class ConvergenceSpec:
+    """Whether relevance forgets where it came from: cosine similarity convergence.
+
+    Attributes:
+        images: How many test images.
+        draws: Random relevance vectors for each image and start.
+        seed: Of these vectors.
+        starts: Layers at which relevance starts; None for all that have one below.
+    """
+
+    images: int
+    draws: int
+    seed: int
+    starts: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class ExperimentSpec:
     """Everything that one run of the pipeline needs.
 
@@ -132,11 +198,13 @@ class ExperimentSpec:
         normalizations: Input scalings that networks are trained with.
         explained: Those of them whose networks are attributed and scored.
         methods: Attribution methods.
-        curves: Scores of maps; each is called with ``(model, x, maps, target)``.
+        metrics: Measures of maps, of methods and of networks.
         trainer: How to train.
         seeds: Seeds of the trainings.
         table1: Whether networks without bias are trained beside those with, and what w.x and b
             know is measured.
+        roar: Whether and how networks are retrained without what each method points to.
+        convergence: Whether and how relevance from random vectors is followed down.
         images: How many test images are explained.
         explain_batch_size: How many images are explained at once.
         chunk: How many images are attributed between two writes to the disk.
@@ -153,10 +221,12 @@ class ExperimentSpec:
     normalizations: tuple[str, ...]
     explained: tuple[str, ...]
     methods: tuple[MethodSpec, ...]
-    curves: tuple[Part, ...]
+    metrics: tuple[MetricSpec, ...]
     trainer: TrainerSpec
     seeds: tuple[int, ...]
     table1: bool
+    roar: RoarSpec | None
+    convergence: ConvergenceSpec | None
     images: int
     explain_batch_size: int
     chunk: int

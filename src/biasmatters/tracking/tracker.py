@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from biasmatters.types import Result
+from biasmatters.types import Result, Versus
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ class Tracker(Protocol):
         """A stage is finished."""
         ...
 
-    def report(self, folder: Path, results: Sequence[Result]) -> None:
+    def report(
+        self, folder: Path, results: Sequence[Result], versus: Sequence[Versus] = ()
+    ) -> None:
         """The report is published."""
         ...
 
@@ -54,7 +56,9 @@ class NoTracker:
     def stage(self, entry: StageLike) -> None:
         """Do nothing."""
 
-    def report(self, folder: Path, results: Sequence[Result]) -> None:
+    def report(
+        self, folder: Path, results: Sequence[Result], versus: Sequence[Versus] = ()
+    ) -> None:
         """Do nothing."""
 
     def close(self, failed: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import wandb
 
 from biasmatters.tracking.tracker import StageLike
-from biasmatters.types import BiasmattersError, Result
+from biasmatters.types import BiasmattersError, Result, Versus
 
 # Keys of the configuration that say something about a person's machine rather than the run.
 PRIVATE = ("root", "cache", "store", "reports", "folder", "entity")
@@ -64,11 +64,14 @@ class WandbTracker:
             values = [[_number(cell) for cell in line] for line in lines]
             self.run.log({f"curves/{entry.folder.name}": _table(head, values)})
 
-    def report(self, folder: Path, results: Sequence[Result]) -> None:
+    def report(
+        self, folder: Path, results: Sequence[Result], versus: Sequence[Versus] = ()
+    ) -> None:
         """Log all figures, and the report's pictures and page."""
-        names = [field.name for field in fields(Result)]
-        rows = [[row[name] for name in names] for row in map(asdict, results)]
-        self.run.log({"results": _table(names, rows)})
+        self.run.log({"results": _long(Result, results)})
+        if versus:
+            self.run.log({"versus": _long(Versus, versus)})
+        self.run.log(_plots(results))
         for result in results:
             if result.at is None:
                 self.run.summary[_label(result)] = result.value
@@ -116,6 +119,32 @@ def _label(result: Result) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> wandb.Table:
     return wandb.Table(columns=list(head), data=list(rows))
+
+
+def _long(kind: type[Result | Versus], rows: Sequence[Result | Versus]) -> wandb.Table:
+    """Rows in long format."""
+    names = [field.name for field in fields(kind)]
+    return _table(names, [[row[name] for name in names] for row in map(asdict, rows)])
+
+
+def _plots(results: Sequence[Result]) -> dict[str, Any]:
+    """Every curve as a line plot of W&B: one line a method, by network and metric."""
+    lines: dict[str, dict[str, dict[float, float]]] = {}
+    for row in results:
+        if row.at is not None and row.method:
+            place = f"plots/{row.data}/{row.normalization}/s{row.seed}/{row.metric}"
+            method = f"{row.method} {row.rule}".strip()
+            lines.setdefault(place, {}).setdefault(method, {})[row.at] = row.value
+    return {
+        place: wandb.plot.line_series(
+            xs=[list(line) for line in by.values()],
+            ys=[list(line.values()) for line in by.values()],
+            keys=list(by),
+            title=place.rpartition("/")[2],
+            xname="share of pixels",
+        )
+        for place, by in lines.items()
+    }
 
 
 def _by_metric(results: Sequence[Result]) -> dict[str, list[float]]:

@@ -1,20 +1,24 @@
 """LightningModules that train, attribute and score, and the trainer that runs them."""
 
 from biasmatters.training.classifier import Classifier
-from biasmatters.training.explain import Explain, Explained
+from biasmatters.training.explain import Explain, Explained, single_map
 from biasmatters.training.fit import FitPlan, fit
 from biasmatters.training.predict import predict
 from biasmatters.training.sampler import EpochSampler
-from biasmatters.training.score import Score, Scored
+from biasmatters.training.score import Columns, Measure, Measured, Score, joined
 
 __all__ = [
     "Classifier",
+    "Columns",
     "EpochSampler",
     "Explain",
     "Explained",
     "FitPlan",
+    "Measure",
+    "Measured",
     "Score",
-    "Scored",
     "fit",
+    "joined",
     "predict",
+    "single_map",
 ]

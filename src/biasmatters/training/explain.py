@@ -82,7 +82,7 @@ class Explain(pl.LightningModule):
         _check(found, image)
         figures = self.diagnose(x, target) if self.diagnose and batch_idx == 0 else {}
         return Explained(
-            maps=_single(found).detach().cpu(),
+            maps=single_map(found).detach().cpu(),
             target=target.cpu(),
             image=image.cpu(),
             residual=found.residual.detach().cpu(),
@@ -145,7 +145,8 @@ def _check(found: Attribution, image: Tensor) -> None:
     )
 
 
-def _single(found: Attribution) -> Tensor:
+def single_map(found: Attribution) -> Tensor:
+    """The map of a network with one input."""
     if not isinstance(found.map, Tensor):
         raise BiasmattersError("networks with several inputs cannot be run through the pipeline")
     return found.map

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from biasmatters.metrics.functional._checks import MetricInputError, check_count
-
-DRAWS_PER_BLOCK = 2**22
+from biasmatters.metrics.functional._checks import MetricInputError
+from biasmatters.metrics.functional.resampling import percentiles, resampled_means
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,8 @@ def bootstrap_band(
         >>> bootstrap_band(torch.ones(5, 3)).low.tolist()
         [1.0, 1.0, 1.0]
     """
-    means = _resampled_means(values, confidence, resamples, seed)
-    tail = (1 - confidence) / 2
-    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=means.dtype), dim=0)
+    means = resampled_means(values, resamples=resamples, seed=seed)
+    low, high = percentiles(means, confidence)
     value = values.detach().cpu().double().mean(0)
     return Band(value, low, high, len(values), confidence)
 
@@ -168,31 +165,8 @@ def paired_bootstrap(
             f"{tuple(second.shape)}."
         )
     gap = first.detach().cpu().double() - second.detach().cpu().double()
-    means = _resampled_means(gap[:, None], confidence, resamples, seed)[:, 0]
-    tail = (1 - confidence) / 2
-    low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=means.dtype)).tolist()
+    means = resampled_means(gap[:, None], resamples=resamples, seed=seed)
+    low, high = (end.item() for end in percentiles(means, confidence))
     side = min(int((means <= 0).sum()), int((means >= 0).sum()))
     p_value = min(1.0, 2 * (side + 1) / (resamples + 1))
     return Difference(gap.mean().item(), low, high, len(gap), confidence, p_value)
-
-
-def _resampled_means(values: Tensor, confidence: float, resamples: int, seed: int) -> Tensor:
-    """Means ``(resamples, S)`` of draws with replacement from ``(N, S)``."""
-    if values.ndim != 2 or len(values) < 2:
-        raise MetricInputError(
-            f"values of shape {tuple(values.shape)}: an interval needs (N, S) with N >= 2 samples."
-        )
-    if not 0 < confidence < 1:
-        raise MetricInputError(f"confidence={confidence} must lie between 0 and 1.")
-    check_count("resamples", resamples, 1)
-    table = values.detach().cpu().double()
-    if not bool(table.isfinite().all()):
-        raise MetricInputError("values hold NaN or infinity; a mean of them has no interval.")
-    n, generator, means = len(table), torch.Generator().manual_seed(seed), []
-    rows = max(1, DRAWS_PER_BLOCK // n)
-    for first in range(0, resamples, rows):
-        draws = torch.randint(n, (min(rows, resamples - first), n), generator=generator)
-        counts = torch.zeros(draws.shape, dtype=torch.float64)
-        counts.scatter_add_(1, draws, torch.ones_like(counts))
-        means.append(counts @ table / n)
-    return torch.cat(means)

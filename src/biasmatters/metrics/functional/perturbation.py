@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biasmatters.metrics.functional._checks import check_count, check_images, pixel_scores
+from biasmatters.metrics.functional._checks import check_count, check_images
 from biasmatters.metrics.functional.curve import Curve
-from biasmatters.metrics.functional.following import Model, Score, follow
-from biasmatters.metrics.functional.ranking import Order, pixel_rank
-from biasmatters.metrics.functional.substrate import Baseline, substrate
+from biasmatters.metrics.functional.following import Model, Score
+from biasmatters.metrics.functional.ranking import Order
+from biasmatters.metrics.functional.replacing import Visit, fills, replace_pixels
+from biasmatters.metrics.functional.substrate import Baseline
 
 
 def deletion(
@@ -39,11 +40,13 @@ def deletion(
         maps: ``(N, H, W)``, or ``(N, C, H, W)`` to be summed over channels, in any unit.
         target: Class followed, one or ``(N,)``; None is the class predicted on the intact x.
         steps: Number of steps, at most P.
-        baseline: ``zero`` (in that input space), ``mean``, ``blur`` or a tensor.
+        baseline: ``zero`` (in that input space), ``mean``, ``blur``, ``noise`` or a tensor that
+            broadcasts to x.
         order: ``signed``, ``absolute`` or ``negative``.
         score: Softmax ``probability`` or raw ``logit``.
         chunk_size: Pictures per forward pass; None bounds them by memory.
-        seed: Of the tie-break, and so of the whole order of a constant map (which warns).
+        seed: Of the noise and of the tie-break, and so of the whole order of a constant map
+            (which warns).
 
     Returns:
         The curve of every picture, on x's device.
@@ -66,8 +69,17 @@ def deletion(
         True
     """
     check_images(x)
-    return _replace(
-        model, x, x, substrate(x, baseline), maps, target, steps, order, score, chunk_size, seed
+    return replace_pixels(
+        model,
+        x,
+        maps,
+        target,
+        step_counts(x, steps),
+        Visit(order, seed),
+        fills(x, baseline, seed),
+        inserts=False,
+        score=score,
+        chunk_size=chunk_size,
     )
 
 
@@ -120,37 +132,26 @@ def insertion(
         tensor([0.5000, 0.9500, 0.9500, 0.9500, 0.8800])
     """
     check_images(x)
-    return _replace(
-        model, x, substrate(x, baseline), x, maps, target, steps, order, score, chunk_size, seed
+    return replace_pixels(
+        model,
+        x,
+        maps,
+        target,
+        step_counts(x, steps),
+        Visit(order, seed),
+        fills(x, baseline, seed),
+        inserts=True,
+        score=score,
+        chunk_size=chunk_size,
     )
 
 
-def _replace(
-    model: Model,
-    x: Tensor,
-    start: Tensor,
-    finish: Tensor,
-    maps: Tensor,
-    target: int | Tensor | None,
-    steps: int,
-    order: Order,
-    score: Score,
-    chunk_size: int | None,
-    seed: int,
-) -> Curve:
-    """Go from ``start`` to ``finish`` in the order of the maps."""
-    n, (height, width) = len(x), x.shape[-2:]
-    pixels = height * width
+def step_counts(x: Tensor, steps: int) -> Tensor:
+    """``(steps + 1,)`` how many pixels of ``x (N, C, H, W)`` are replaced: floor(i P / steps).
+
+    Raises:
+        MetricInputError: For more steps than pixels, or none.
+    """
+    pixels = x[0, 0].numel()
     check_count("steps", steps, 1, pixels)
-    rank = pixel_rank(pixel_scores(maps, x), order, seed).view(n, 1, 1, height, width)
-    counts = torch.arange(steps + 1, device=x.device) * pixels // steps
-
-    def draw(rows: slice, some: Tensor) -> Tensor:
-        keep = rank[rows] >= some.view(-1, 1, 1, 1)
-        return torch.where(keep, start[rows].unsqueeze(1), finish[rows].unsqueeze(1))
-
-    intact = 0 if start is x else steps
-    scores, chosen = follow(
-        model, x, counts, draw, target, intact=intact, score=score, chunk_size=chunk_size
-    )
-    return Curve.of(counts.double() / pixels, scores, chosen)
+    return torch.arange(steps + 1, device=x.device) * pixels // steps

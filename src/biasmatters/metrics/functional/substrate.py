@@ -6,11 +6,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, pad
 
 from biasmatters.metrics.functional._checks import MetricInputError
 
-BaselineName = Literal["zero", "mean", "blur"]
+BaselineName = Literal["zero", "mean", "blur", "noise"]
 Baseline = BaselineName | Tensor
 
 BLUR_SIZE = 11
@@ -56,7 +56,7 @@ def blur(x: Tensor, size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
     if min(x.shape[-2:]) < size:
         raise MetricInputError(
             f"a {size}x{size} blur does not fit a picture of {x.shape[-2]}x{x.shape[-1]} pixels; "
-            'choose baseline="zero" or "mean", or give a tensor of your own.'
+            'choose baseline="zero", "mean" or "noise", or give a tensor of your own.'
         )
     window, channels = gaussian_window(size, sigma).to(x), x.shape[1]
     rows = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
@@ -65,13 +65,76 @@ def blur(x: Tensor, size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
     return conv2d(down, columns, padding=(0, size // 2), groups=channels)
 
 
-def substrate(x: Tensor, baseline: Baseline) -> Tensor:
+def wide_blur(x: Tensor, size: int, sigma: float) -> Tensor:
+    """Blur each channel as Hesse's code does: the picture is reflected at the border.
+
+    w[d] is proportional to exp(-(d / (2 sigma))^2), as that code has it: a Gaussian whose
+    standard deviation is sqrt(2) sigma.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        size: Odd width of the kernel, in pixels.
+        sigma: In pixels.
+
+    Returns:
+        Like x.
+
+    Raises:
+        MetricInputError: If the width is even or sigma not positive, or if the picture is too
+            small to be reflected.
+
+    Source:
+        Hesse, Schaub-Meyer, Roth: Fast Axiomatic Attribution for Neural Networks, NeurIPS 2021;
+        ``attribution_metrics.py`` of the authors' code.
+    """
+    if size < 1 or size % 2 == 0 or sigma <= 0:
+        raise MetricInputError(
+            f"a blur of width {size} and sigma {sigma} cannot be; give an odd width and sigma > 0."
+        )
+    reach, channels = size // 2, x.shape[1]
+    if min(x.shape[-2:]) <= reach:
+        raise MetricInputError(
+            f"a {size}x{size} blur reflects {reach} pixels beyond the border, which a picture of "
+            f"{x.shape[-2]}x{x.shape[-1]} pixels does not have; choose a blur_size of at most "
+            f"{2 * min(x.shape[-2:]) - 1}, or a baseline."
+        )
+    offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weight = torch.exp(-((offset / (2 * sigma)) ** 2))
+    window = (weight / weight.sum()).to(x)
+    padded = pad(x, (reach, reach, reach, reach), mode="reflect")
+    rows = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
+    columns = window.view(1, 1, 1, size).expand(channels, 1, 1, size)
+    return conv2d(conv2d(padded, rows, groups=channels), columns, groups=channels)
+
+
+def noise(x: Tensor, seed: int) -> Tensor:
+    """Gaussian noise with the mean and the standard deviation of each picture's channels.
+
+    n = m_c + s_c z with z ~ N(0, 1) drawn once for a picture of that shape: the noise of a
+    picture is the same in any batch, on any device and in any precision.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        seed: Of a generator of its own.
+
+    Returns:
+        Like x.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draw = torch.randn(x.shape[1:], generator=generator, dtype=torch.float64).to(x)
+    deviation, mean = torch.std_mean(x, (2, 3), correction=0, keepdim=True)
+    return mean + deviation * draw
+
+
+def substrate(x: Tensor, baseline: Baseline, seed: int = 0) -> Tensor:
     """The picture that is left when every pixel has been taken away.
 
     Args:
         x: ``(N, C, H, W)`` in the network's (normalised) input space.
         baseline: ``zero`` (zero in that space), ``mean`` (each picture's channel means),
-            ``blur`` (11x11, sigma 5), or a tensor that broadcasts to x.
+            ``blur`` (11x11, sigma 5), ``noise`` (Gaussian, with the mean and standard deviation
+            of each picture's channels), or a tensor that broadcasts to x.
+        seed: Of the noise.
 
     Returns:
         A tensor shaped like x.
@@ -93,6 +156,8 @@ def substrate(x: Tensor, baseline: Baseline) -> Tensor:
         return x.mean((2, 3), keepdim=True).expand_as(x)
     if baseline == "blur":
         return blur(x)
+    if baseline == "noise":
+        return noise(x, seed)
     raise MetricInputError(
-        f"baseline={baseline!r} is unknown; choose zero, mean or blur, or give a tensor."
+        f"baseline={baseline!r} is unknown; choose zero, mean, blur or noise, or give a tensor."
     )

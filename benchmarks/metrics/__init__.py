@@ -1,0 +1,1 @@
+"""Time of the metrics over the bare forward passes they need: ``python -m benchmarks.metrics``."""
