@@ -1,70 +1,21 @@
-"""What is timed: add a line to `CASES` for another metric."""
+"""What is timed: curves here, the other metrics in `further`; add a line for another one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
-from benchmarks.metrics.scenes import METHODS, Scene, batches
+from benchmarks.metrics import further
+from benchmarks.metrics.case import Case, Goal, Work, calls
+from benchmarks.metrics.scenes import METHODS, Scene
 from biasmatters.metrics.functional import deletion, insertion
 from biasmatters.metrics.functional.keep_remove import FRACTIONS, keep_remove
 from biasmatters.metrics.functional.pixel_flipping import pixel_flipping
 from biasmatters.metrics.functional.several import deletion_insertion
 
-Work = Callable[[], object]
 SMALL, FEW, LARGE = "ResNet-18", "ResNet-18, few", "CNN"
 LIMIT = 1.15
 MINUTES = 4
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What is asked of a case.
-
-    Attributes:
-        column: ``ratio`` or ``seconds``.
-        most: Its largest value that is good enough.
-    """
-
-    column: Literal["ratio", "seconds"]
-    most: float
-
-
-@dataclass(frozen=True)
-class Case:
-    """A metric on a scene.
-
-    Attributes:
-        name: In the table.
-        scene: One of `SIZES`.
-        needs: The bare forward passes that it cannot do without, as sizes of batches.
-        work: Makes the work from the scene.
-        goal: If any.
-        once: Whether it is long: timed in a single round without a call to warm up, against a
-            tenth of its forward passes.
-    """
-
-    name: str
-    scene: str
-    needs: Callable[[Scene], list[int]]
-    work: Callable[[Scene], Work]
-    goal: Goal | None = None
-    once: bool = False
-
-
-def calls(points: Callable[[Scene], Sequence[int]]) -> Callable[[Scene], list[int]]:
-    """What calls need that score all pictures at some points each: points of each call."""
-
-    def needs(scene: Scene) -> list[int]:
-        return [
-            size
-            for each in points(scene)
-            for size in batches(len(scene.x), each, scene.chunk)
-        ]  # fmt: skip
-
-    return needs
 
 
 def _deletion(scene: Scene) -> Work:
@@ -153,4 +104,5 @@ CASES = (
         Goal("seconds", 60 * MINUTES),
         once=True,
     ),
+    *further.CASES,
 )

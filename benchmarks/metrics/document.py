@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.metrics.cases import CASES, Case
+from benchmarks.metrics.case import Case
+from benchmarks.metrics.cases import CASES
 from benchmarks.metrics.measure import MEMORY_METHODS, memory_name
 from benchmarks.results import Row
 from benchmarks.speed.markup import escape, short, table

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from benchmarks.fork import guarded
-from benchmarks.metrics.cases import Case
+from benchmarks.metrics.case import Case
 from benchmarks.metrics.scenes import SIZES, Scene, make_scene
 from benchmarks.results import Row
 from benchmarks.speed.clock import Entry, Times, race
