@@ -36,6 +36,8 @@ class Case:
         goal: If any.
         once: Whether it is long: timed in a single round without a call to warm up, against a
             tenth of its forward passes.
+        counted: Whether the passes are just those that it makes; else they are its yardstick only,
+            for it looks at the model's layers, or never runs it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Case:
     work: Callable[[Scene], Work]
     goal: Goal | None = None
     once: bool = False
+    counted: bool = True
 
 
 def calls(points: Callable[[Scene], Sequence[int]]) -> Callable[[Scene], list[int]]:
