@@ -86,6 +86,7 @@ class ScaleConfig:
     thorough_epochs: int = MISSING
     roar_images: int | None = MISSING
     converged_images: int = MISSING
+    drawn_images: int = MISSING
     explained: list[str] | None = MISSING
     seeds: list[int] = MISSING
 
