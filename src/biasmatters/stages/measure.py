@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from biasmatters.stages.spec import DataSpec, MetricSpec, TrainerSpec
@@ -80,6 +81,22 @@ class Rows:
         ends = {"low": found.low, "high": found.high}
         return self.row(metric, found.value, len(values), **ends, better=better)
 
+    def intervals(self, figures: Mapping[str, Tensor], better: Better = "") -> Iterator[Result]:
+        """As `interval`, of many figures; those that are defined everywhere share their draws."""
+        from biasmatters.metrics.functional import bootstrap_band
+
+        whole = {k: v.double() for k, v in figures.items() if len(v) > 1 and v.isfinite().all()}
+        found: dict[str, Result] = {}
+        if whole:
+            band = bootstrap_band(torch.stack(list(whole.values()), 1))
+            ends = zip(
+                whole, band.value.tolist(), band.low.tolist(), band.high.tolist(), strict=True
+            )
+            for name, value, low, high in ends:
+                found[name] = self.row(name, value, band.n, low=low, high=high, better=better)
+        for name, values in figures.items():
+            yield found[name] if name in found else self.interval(name, values, better)
+
     def curve(self, metric: str, fractions: Tensor, scores: Tensor) -> Iterator[Result]:
         """The mean of ``(N, points)`` curves with its band."""
         from biasmatters.metrics.functional import bootstrap_band
@@ -96,8 +113,7 @@ class Rows:
 
     def measured(self, metric: MetricSpec, found: Measured) -> Iterator[Result]:
         """All rows of one metric."""
-        for name, values in found.values.items():
-            yield self.interval(name, values, metric.better)
+        yield from self.intervals(found.values, metric.better)
         if found.fractions is not None and found.scores is not None:
             whole = found.scores.isfinite().all(1)
             if bool(whole.any()):
