@@ -41,6 +41,10 @@ def convergence_figure(results: Sequence[Result], methods: Sequence[Method]) -> 
     panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
     for axes, start in zip(panels, starts, strict=False):
         _panel(axes, results, start, methods)
+    drawn = [r.value for r in _of(results, METRIC) if (r.method, r.rule) in set(methods)]
+    lowest = min((max(v, FLOOR) for v in drawn if math.isfinite(v)), default=PARALLEL)
+    for axes in panels[: len(starts)]:
+        axes.set_ylim(min(lowest, PARALLEL) / 3, 3)
     for axes in panels[len(starts) :]:
         axes.set_axis_off()
     for axes in panels[::across]:
@@ -67,7 +71,6 @@ def _panel(axes: Axes, results: Sequence[Result], start: str, methods: Sequence[
     axes.plot(x, y, color=MUTED, lw=1, ls=(0, (1, 2)), label="random vectors")
     axes.axhline(PARALLEL, color=MUTED, lw=0.8)
     axes.set_yscale("log")
-    axes.set_ylim(FLOOR / 3, 3)
     axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
     axes.set_xlim(-0.3, max(len(layers) - 0.7, 0.3))
     axes.set_title(f"from {start}", loc="left", fontsize=9.5, color=INK, fontweight="bold")
