@@ -193,6 +193,9 @@ def test_mean_and_tensor_baselines() -> None:
     by_name = deletion(model, x, maps, 1, baseline="mean")
     by_tensor = deletion(model, x, maps, 1, baseline=x.mean((2, 3), keepdim=True))
     torch.testing.assert_close(by_name.scores, by_tensor.scores)
+    # A baseline of its own for every picture, in chunks of four and two.
+    parts = deletion(model, x, maps, 1, baseline=x.mean((2, 3), keepdim=True), chunk_size=4)
+    torch.testing.assert_close(by_name.scores, parts.scores, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("metric", [deletion, insertion])
@@ -205,6 +208,8 @@ def test_noise_has_the_moments_of_the_picture(metric: Callable[..., Curve]) -> N
     torch.testing.assert_close(made.mean((2, 3)), mean, atol=0.15, rtol=0)
     torch.testing.assert_close(made.std((2, 3)), deviation, atol=0, rtol=0.05)
     torch.testing.assert_close(made[1:2], noise(x[1:2], 7))
+    single = torch.full((1, 2, 1, 1), 3.0)
+    assert torch.equal(noise(single, 7), single)
     torch.testing.assert_close(made.float(), noise(x.float(), 7), atol=1e-5, rtol=1e-5)
     drawn = ((made - mean[..., None, None]) / deviation[..., None, None])[0]
     assert abs(float((drawn[0] * drawn[1]).mean())) < 0.06

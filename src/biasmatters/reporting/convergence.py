@@ -27,6 +27,8 @@ OURS = "bbp"
 def convergence_figure(results: Sequence[Result], methods: Sequence[Method]) -> Figure:
     """One panel per start: what is left of the difference between random signals, layer by layer.
 
+    Layers of one channel, where all vectors are parallel, are left out.
+
     Args:
         results: Rows of one data set, network and origin.
         methods: Whose lines are drawn.
@@ -34,6 +36,7 @@ def convergence_figure(results: Sequence[Result], methods: Sequence[Method]) -> 
     Returns:
         The figure.
     """
+    results = _told_apart(results)
     starts = distinct(_of(results, METRIC), lambda r: r.metric.split("/")[1])
     across = min(ACROSS, len(starts))
     down = -(-len(starts) // across)
@@ -51,6 +54,12 @@ def convergence_figure(results: Sequence[Result], methods: Sequence[Method]) -> 
         axes.set_ylabel("1 − median |cos|", fontsize=8.5, color=INK)
     legend(figure, panels)
     return figure
+
+
+def _told_apart(results: Sequence[Result]) -> list[Result]:
+    """The rows of layers where random vectors are not parallel by necessity."""
+    one = {r.metric.partition("/")[2] for r in _of(results, RANDOM) if r.value == 0}
+    return [r for r in results if r.metric.partition("/")[2] not in one]
 
 
 def _panel(axes: Axes, results: Sequence[Result], start: str, methods: Sequence[Method]) -> None:
