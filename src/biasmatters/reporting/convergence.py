@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from biasmatters.reporting.figures import Method, legend
-from biasmatters.reporting.labels import data_name, input_name, method_name, number, scientific
-from biasmatters.reporting.style import INK, MUTED, look, new_figure, quiet
-from biasmatters.reporting.tables import Cell, Column, Row, Table, distinct
+from biasmatters.reporting.figures import ACROSS, Method, legend, panel_grid
+from biasmatters.reporting.labels import method_name, network_name, number, scientific
+from biasmatters.reporting.style import INK, MUTED, look, quiet
+from biasmatters.reporting.tables import Cell, Column, Row, Table, by_network, distinct
 from biasmatters.types import Result
 
 METRIC, RANDOM, DROPPED = "csc", "csc_random", "csc_dropped"
 PARALLEL = 0.01
 FLOOR = 1e-15
-ACROSS = 3
 # Methods whose lines are drawn apart from the others.
 OURS = "bbp"
 
@@ -38,19 +37,14 @@ def convergence_figure(results: Sequence[Result], methods: Sequence[Method]) -> 
     """
     results = _told_apart(results)
     starts = distinct(_of(results, METRIC), lambda r: r.metric.split("/")[1])
-    across = min(ACROSS, len(starts))
-    down = -(-len(starts) // across)
-    figure = new_figure(2.8 + 3.0 * across, 0.6 + 2.9 * down)
-    panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-    for axes, start in zip(panels, starts, strict=False):
+    figure, panels = panel_grid(len(starts), sharey=True)
+    for axes, start in zip(panels, starts, strict=True):
         _panel(axes, results, start, methods)
     drawn = [r.value for r in _of(results, METRIC) if (r.method, r.rule) in set(methods)]
     lowest = min((max(v, FLOOR) for v in drawn if math.isfinite(v)), default=PARALLEL)
-    for axes in panels[: len(starts)]:
+    for axes in panels:
         axes.set_ylim(min(lowest, PARALLEL) / 3, 3)
-    for axes in panels[len(starts) :]:
-        axes.set_axis_off()
-    for axes in panels[::across]:
+    for axes in panels[::ACROSS]:
         axes.set_ylabel("1 − median |cos|", fontsize=8.5, color=INK)
     legend(figure, panels)
     return figure
@@ -98,11 +92,12 @@ def families(results: Sequence[Result]) -> dict[str, list[Method]]:
 
 def convergence_tables(results: Sequence[Result]) -> list[Table]:
     """One table per data set and network: from the logits all the way down to the input."""
-    rows = [r for r in results if r.metric.partition("/")[0].startswith(METRIC)]
-    keys = distinct(rows, lambda r: (r.data, r.model, r.normalization))
-    return [
-        _table([r for r in rows if (r.data, r.model, r.normalization) == key], *key) for key in keys
-    ]
+    return [_table(rows, *network) for network, rows in by_network(measured(results)).items()]
+
+
+def measured(results: Sequence[Result]) -> list[Result]:
+    """The rows of convergence, of all kinds."""
+    return [r for r in results if r.metric.partition("/")[0].startswith(METRIC)]
 
 
 def _table(rows: Sequence[Result], data: str, model: str, norm: str) -> Table:
@@ -127,8 +122,8 @@ def _table(rows: Sequence[Result], data: str, model: str, norm: str) -> Table:
     )
     n = min(r.n for r in ends)
     return Table(
-        f"1 − median |cos| of signals from {start}, {data_name(data)}, {model}, "
-        f"{input_name(norm)} (n = {n:,} images)",
+        f"1 − median |cos| of signals from {start}, {network_name(data, model, norm)} "
+        f"(n = {n:,} images)",
         (Column("method", numeric=False), *(Column(layer) for layer in layers)),
         (*body, noise),
         (

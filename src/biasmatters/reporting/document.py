@@ -15,6 +15,7 @@ from biasmatters.reporting.labels import (
     duration,
     input_name,
     metric_name,
+    network_name,
     number,
     scientific,
 )
@@ -31,7 +32,7 @@ from biasmatters.reporting.sections import (
 from biasmatters.reporting.sheet import PERCENTILE, sheet_figure
 from biasmatters.reporting.style import png
 from biasmatters.reporting.table1 import Entry, entries, table1
-from biasmatters.reporting.tables import Cell, Column, Row, Table, distinct
+from biasmatters.reporting.tables import Cell, Column, Row, Table, by_network
 from biasmatters.types import Result
 
 
@@ -168,10 +169,9 @@ def _faithfulness(results: Sequence[Result]) -> Section | None:
     for order, rows in by_order(results).items():
         methods = methods_of(rows, METRICS)
         tables += auc_tables(rows, order)
-        for data, model, norm in distinct(rows, lambda r: (r.data, r.model, r.normalization)):
-            here = [r for r in rows if (r.data, r.model, r.normalization) == (data, model, norm)]
-            where = f"{data_name(data)}, {model}, {input_name(norm)}, {order} order"
-            slug = f"{data}-{model}-{norm}" + ("" if order == SIGNED else f"-{order}")
+        for network, here in by_network(rows).items():
+            where = f"{network_name(*network)}, {order} order"
+            slug = "-".join(network) + ("" if order == SIGNED else f"-{order}")
             pictures += _faithfulness_pictures(here, methods, slug, where)
     if not tables and not pictures:
         return None
@@ -202,17 +202,15 @@ def _faithfulness_pictures(
 def _panels(results: Sequence[Result]) -> Section | None:
     """All curves besides deletion and insertion."""
     pictures = []
-    rows = [r for r in results if r.at is not None and r.method]
-    for data, model, norm in distinct(rows, lambda r: (r.data, r.model, r.normalization)):
-        here = [r for r in results if (r.data, r.model, r.normalization) == (data, model, norm)]
+    for network, here in by_network(results).items():
         metrics = other_curves(here)
         if not metrics:
             continue
-        where = f"{data_name(data)}, {model}, {input_name(norm)}"
+        where = network_name(*network)
         names = ", ".join(map(metric_name, metrics))
         pictures.append(
             Picture(
-                f"panels-{data}-{model}-{norm}",
+                f"panels-{'-'.join(network)}",
                 f"{names}; {where}. Bands: 95 % bootstrap intervals.",
                 f"Line charts by method: {names}; {where}.",
                 png(panel_figure(here, metrics)),

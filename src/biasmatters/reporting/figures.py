@@ -19,6 +19,8 @@ CURVES = {
 }
 AREA = {"deletion_auc": "Deletion, low is better", "insertion_auc": "Insertion, high is better"}
 Method = tuple[str, str]
+# Panels side by side.
+ACROSS = 3
 
 
 def curve_figure(results: Sequence[Result], methods: Sequence[Method]) -> Figure:
@@ -73,6 +75,22 @@ def draw_curve(axes: Axes, rows: Sequence[Result], index: int, label: str) -> No
         markeredgewidth=0,
         **style,  # type: ignore[arg-type]
     )
+
+
+def panel_grid(count: int, *, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """Panels in rows of three at most, with room for a legend at their right.
+
+    Args:
+        count: How many panels, 1 or more.
+        sharey: Whether they share the vertical axis.
+    """
+    across = min(ACROSS, count)
+    down = -(-count // across)
+    figure = new_figure(2.6 + 3.1 * across, 0.7 + 2.75 * down)
+    axes = figure.subplots(down, across, squeeze=False, sharey=sharey).ravel()
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return figure, list(axes[:count])
 
 
 def legend(figure: Figure, panels: Iterable[Axes]) -> None:

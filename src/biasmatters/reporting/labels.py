@@ -109,6 +109,11 @@ def input_name(normalization: str) -> str:
     return INPUTS.get(normalization, normalization)
 
 
+def network_name(data: str, model: str, normalization: str) -> str:
+    """On which data a network was trained, and how they were scaled."""
+    return f"{data_name(data)}, {model}, {input_name(normalization)}"
+
+
 def method_name(method: str, rule: str = "") -> str:
     """A method with its rule, separated by a comma."""
     name = METHODS.get(method, method.replace("_", " "))

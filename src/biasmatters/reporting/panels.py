@@ -6,14 +6,20 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from biasmatters.reporting.figures import CURVES, caption, draw_curve, legend, methods_of
+from biasmatters.reporting.figures import (
+    CURVES,
+    caption,
+    draw_curve,
+    legend,
+    methods_of,
+    panel_grid,
+)
 from biasmatters.reporting.labels import AIMS, method_name, metric_name
 from biasmatters.reporting.orders import METRICS
-from biasmatters.reporting.style import INK, new_figure, quiet
+from biasmatters.reporting.style import INK, quiet
 from biasmatters.reporting.tables import distinct
 from biasmatters.types import Result
 
-ACROSS = 3
 TRAINED_ANEW = "roar"
 
 
@@ -35,11 +41,8 @@ def panel_figure(results: Sequence[Result], metrics: Sequence[str]) -> Figure:
         The figure; its panels share the legend.
     """
     methods = methods_of(results, metrics)
-    across = min(ACROSS, len(metrics))
-    down = -(-len(metrics) // across)
-    figure = new_figure(2.6 + 3.1 * across, 0.7 + 2.75 * down)
-    panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, metric in zip(panels, metrics, strict=False):
+    figure, panels = panel_grid(len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
         rows = [r for r in results if r.metric == metric]
         for index, method in enumerate(methods):
             own = [r for r in rows if (r.method, r.rule) == method]
@@ -48,8 +51,6 @@ def panel_figure(results: Sequence[Result], metrics: Sequence[str]) -> Figure:
         axes.set_xlabel("share of pixels, %", fontsize=8.5, color=INK)
         axes.set_ylabel(_height(metric), fontsize=8, color=INK)
         quiet(axes)
-    for axes in panels[len(metrics) :]:
-        axes.set_axis_off()
     legend(figure, panels)
     return figure
 

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from biasmatters.reporting.figures import caption, legend, methods_of
+from biasmatters.reporting.figures import ACROSS, caption, legend, methods_of, panel_grid
 from biasmatters.reporting.labels import method_name, metric_name
-from biasmatters.reporting.style import INK, look, new_figure, quiet
+from biasmatters.reporting.style import INK, look, quiet
 from biasmatters.reporting.tables import distinct, pooled
 from biasmatters.types import Result
 
 METRICS = ("mprt", "mprt_independent")
-ACROSS = 3
 
 
 def randomized(results: Sequence[Result]) -> list[Result]:
@@ -36,11 +35,8 @@ def randomization_figure(results: Sequence[Result]) -> Figure:
     rows = randomized(results)
     methods = methods_of(rows, distinct(rows, lambda r: r.metric))
     panels = distinct(rows, lambda r: r.metric.rpartition("/")[0])
-    across = min(ACROSS, len(panels))
-    down = -(-len(panels) // across)
-    figure = new_figure(2.6 + 3.1 * across, 0.7 + 2.75 * down)
-    grid = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-    for axes, panel in zip(grid, panels, strict=False):
+    figure, grid = panel_grid(len(panels), sharey=True)
+    for axes, panel in zip(grid, panels, strict=True):
         here = [r for r in rows if r.metric.rpartition("/")[0] == panel]
         layers = distinct(here, lambda r: r.metric.rpartition("/")[2])
         for index, (method, rule) in enumerate(methods):
@@ -48,14 +44,12 @@ def randomization_figure(results: Sequence[Result]) -> Figure:
             values = [pooled([r for r in own if r.metric == f"{panel}/{la}"]) for la in layers]
             height = [math.nan if value is None else value.value for value in values]
             label, style = method_name(method, rule), look(index)
-            axes.plot(height, label=label, lw=1.4, ms=4, mew=0, **style)
+            axes.plot(height, label=label, lw=1.4, ms=4, mew=0, **style)  # type: ignore[arg-type]
         caption(axes, metric_name(panel), "low is better")
         axes.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
         axes.set_ylim(-0.45, 1.05)
         quiet(axes)
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
-    for axes in grid[::across]:
+    for axes in grid[::ACROSS]:
         axes.set_ylabel("similarity to the intact map", fontsize=8, color=INK)
     legend(figure, grid)
     return figure

@@ -16,7 +16,16 @@ from biasmatters.reporting.labels import (
     number,
     scientific,
 )
-from biasmatters.reporting.tables import Cell, Column, Pooled, Row, Table, distinct, pooled
+from biasmatters.reporting.tables import (
+    Cell,
+    Column,
+    Pooled,
+    Row,
+    Table,
+    by_network,
+    distinct,
+    pooled,
+)
 from biasmatters.types import Result
 
 AREAS = {"deletion_auc": ("deletion ↓", 1), "insertion_auc": ("insertion ↑", -1)}
@@ -179,11 +188,7 @@ def _cost_cells(rows: Sequence[Result]) -> tuple[Cell, ...]:
 def layer_tables(results: Sequence[Result]) -> list[Table]:
     """Row entropy of alpha by layer and rule, one table per data set and origin."""
     rows = [r for r in results if r.metric.startswith("row_entropy/")]
-    keys = distinct(rows, lambda r: (r.data, r.model, r.normalization))
-    return [
-        _layers([r for r in rows if (r.data, r.model, r.normalization) == key], *key)
-        for key in keys
-    ]
+    return [_layers(here, *network) for network, here in by_network(rows).items()]
 
 
 def _layers(rows: Sequence[Result], data: str, model: str, norm: str) -> Table:

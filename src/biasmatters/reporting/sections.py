@@ -10,15 +10,16 @@ from biasmatters.reporting.convergence import (
     convergence_figure,
     convergence_tables,
     families,
+    measured,
 )
-from biasmatters.reporting.labels import data_name, input_name, metric_name
+from biasmatters.reporting.labels import metric_name, network_name
 from biasmatters.reporting.randomization import randomization_figure, randomized
 from biasmatters.reporting.rank_figure import rank_figure
 from biasmatters.reporting.rank_overview import overview_figure
 from biasmatters.reporting.ranking import rank_groups, rank_tables
 from biasmatters.reporting.section import Picture, Section
 from biasmatters.reporting.style import png
-from biasmatters.reporting.tables import distinct
+from biasmatters.reporting.tables import by_network
 from biasmatters.types import Result, Versus
 
 
@@ -28,10 +29,11 @@ def ranking_section(results: Sequence[Result], versus: Sequence[Versus]) -> Sect
         return None
     pictures = []
     for group in rank_groups(results, versus):
-        where = f"{data_name(group.data)}, {group.model}, {input_name(group.normalization)}"
+        network = group.data, group.model, group.normalization
+        where = network_name(*network)
         pictures.append(
             Picture(
-                f"ranks-{group.data}-{group.model}-{group.normalization}",
+                f"ranks-{'-'.join(network)}",
                 f"The ranks that the real differences leave, {where}. Methods by mean rank; blue: "
                 "among the first, orange: among the last, pale: not told apart.",
                 f"Table of methods by metrics with their possible ranks; {where}.",
@@ -43,7 +45,7 @@ def ranking_section(results: Sequence[Result], versus: Sequence[Versus]) -> Sect
             slug = found.metric.replace("/", "-")
             pictures.append(
                 Picture(
-                    f"rank-{group.data}-{group.model}-{group.normalization}-{slug}",
+                    f"rank-{'-'.join(network)}-{slug}",
                     f"{name}, {where}: who is really better than whom, and the ranks this leaves.",
                     f"Matrix of methods against methods and bars of ranks; {name}; {where}.",
                     png(rank_figure(found)),
@@ -61,12 +63,11 @@ def ranking_section(results: Sequence[Result], versus: Sequence[Versus]) -> Sect
 def randomization_section(results: Sequence[Result]) -> Section | None:
     """Maps of randomised networks; None where there are none."""
     rows, pictures = randomized(results), []
-    for data, model, norm in distinct(rows, lambda r: (r.data, r.model, r.normalization)):
-        here = [r for r in rows if (r.data, r.model, r.normalization) == (data, model, norm)]
-        where = f"{data_name(data)}, {model}, {input_name(norm)} (n = {here[0].n:,} images)"
+    for network, here in by_network(rows).items():
+        where = f"{network_name(*network)} (n = {here[0].n:,} images)"
         pictures.append(
             Picture(
-                f"randomised-{data}-{model}-{norm}",
+                f"randomised-{'-'.join(network)}",
                 f"Similarity of maps before and after layers are drawn anew, {where}.",
                 f"Line charts of similarity by layer and method; {where}.",
                 png(randomization_figure(here)),
@@ -89,16 +90,12 @@ def convergence_section(results: Sequence[Result]) -> Section | None:
     if not tables:
         return None
     pictures = []
-    for data, model, norm in distinct(
-        (r for r in results if r.metric.startswith("csc/")),
-        lambda r: (r.data, r.model, r.normalization),
-    ):
-        here = [r for r in results if (r.data, r.model, r.normalization) == (data, model, norm)]
-        where = f"{data_name(data)}, {model}, {input_name(norm)}"
+    for network, here in by_network(measured(results)).items():
+        where = network_name(*network)
         for number, (family, methods) in enumerate(families(here).items(), 1):
             pictures.append(
                 Picture(
-                    f"csc-{data}-{model}-{norm}-{number}",
+                    f"csc-{'-'.join(network)}-{number}",
                     f"1 − median |cos| on a log axis, {family}; {where}. Line: CSC 0.99.",
                     f"Line charts by start layer of how parallel random signals become; {family}.",
                     png(convergence_figure(here, methods)),

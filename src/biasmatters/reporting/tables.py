@@ -105,3 +105,11 @@ def pooled(rows: Sequence[Result]) -> Pooled | None:
 def distinct(results: Iterable[Result], key: Callable[[Result], T]) -> list[T]:
     """Different keys, in the order they first come."""
     return list(dict.fromkeys(key(row) for row in results))
+
+
+def by_network(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
+    """Rows by ``(data, model, normalization)``, in the order they first come."""
+    found: dict[tuple[str, str, str], list[Result]] = {}
+    for row in results:
+        found.setdefault((row.data, row.model, row.normalization), []).append(row)
+    return found

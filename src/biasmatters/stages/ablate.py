@@ -42,8 +42,7 @@ class Ablate:
 
     def slug(self) -> str:
         """Data, normalisation, model, seed."""
-        spec = self.source.spec
-        return f"{spec.name}-{self.normalization}-{spec.model.name}-s{self.seed}"
+        return self.source.network_name(self.normalization, self.seed)
 
     def settings(self) -> dict[str, Any]:
         """What the accuracies depend on besides the networks."""

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from biasmatters.data.split import subset
 from biasmatters.stages.files import read_json, write_json
 from biasmatters.stages.maps import MAPS, join, read_maps, write_maps
 from biasmatters.stages.network import trained_network
-from biasmatters.stages.source import Source, explained_images
+from biasmatters.stages.source import Source, explained_images, some_of
 from biasmatters.stages.spec import MethodSpec, TrainerSpec
 from biasmatters.stages.train import trainer_options
 from biasmatters.types import Attributor, Fittable
@@ -65,8 +64,7 @@ class Attribute:
 
     def slug(self) -> str:
         """Data, normalisation, model, seed, method."""
-        spec = self.source.spec
-        network = f"{spec.name}-{self.normalization}-{spec.model.name}-s{self.seed}"
+        network = self.source.network_name(self.normalization, self.seed)
         return f"{network}-{self.method.name}"
 
     def settings(self) -> dict[str, Any]:
@@ -142,7 +140,7 @@ def fitted(attributor: Any, data: ImageData, size: int, network: torch.nn.Module
     """The method, having learned from a fixed subset of the training images if it has to."""
     if isinstance(attributor, Fittable):
         device = next(network.parameters()).device
-        images = data.train.select(data.train.ids[subset(len(data.train), FITTED)])
+        images = some_of(data.train, FITTED)
         rows = torch.split(torch.arange(len(images)), size)
         attributor.fit(images.batch(part).images.to(device) for part in rows)
     made: Attributor = attributor

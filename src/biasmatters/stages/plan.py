@@ -102,9 +102,8 @@ def _of_network(
     if normalization not in spec.explained:
         return
     inputs = {"network": network}
-    metrics = tuple(metric for metric in spec.metrics if not metric.of_a_method)
-    if metrics:
-        probe = Probe(source, normalization, seed, metrics, spec.trainer)
+    if spec.network_metrics:
+        probe = Probe(source, normalization, seed, spec.network_metrics, spec.trainer)
         yield Task(probe, inputs, source.fingerprint)
     for method in spec.methods:
         shared = source, normalization, seed, method
@@ -131,9 +130,14 @@ def _methods(
             trainer=spec.trainer,
         )
         attribution = Task(explain, {"network": network}, source.fingerprint)
-        metrics = tuple(metric for metric in spec.metrics if metric.of_a_method)
         scoring = Score(
-            source, normalization, seed, method, metrics, spec.trainer, spec.explain_batch_size
+            source=source,
+            normalization=normalization,
+            seed=seed,
+            method=method,
+            metrics=spec.method_metrics,
+            trainer=spec.trainer,
+            batch_size=spec.explain_batch_size,
         )
         inputs = {"network": network, "maps": attribution}
         yield method, attribution, Task(scoring, inputs, source.fingerprint)
@@ -146,7 +150,7 @@ def _rank(
     scores: Mapping[str, tuple[Task, MethodSpec]],
 ) -> Task | None:
     """The comparison of all methods, if there are two and something to compare them by."""
-    metrics = tuple(metric for metric in spec.metrics if metric.of_a_method)
+    metrics = spec.method_metrics
     methods = {role: method for role, (_, method) in scores.items()}
     if not metrics or len({method.name for method in methods.values()}) < 2 or spec.images < 2:
         return None

@@ -40,8 +40,7 @@ class Probe:
 
     def slug(self) -> str:
         """Data, normalisation, model, seed."""
-        spec = self.source.spec
-        return f"{spec.name}-{self.normalization}-{spec.model.name}-s{self.seed}"
+        return self.source.network_name(self.normalization, self.seed)
 
     def settings(self) -> dict[str, Any]:
         """What the figures depend on besides the network."""

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from biasmatters.data.images import Batch, ImageData, TensorImages, collate
-from biasmatters.data.split import subset
 from biasmatters.stages.bound import Bound
 from biasmatters.stages.maps import read_maps, write_maps
 from biasmatters.stages.measure import Rows
 from biasmatters.stages.network import device_of, new_network, save_network, trained_network
 from biasmatters.stages.rows import read_rows, write_rows
-from biasmatters.stages.source import Source
+from biasmatters.stages.source import Source, some_of
 from biasmatters.stages.spec import MethodSpec, RoarSpec, TrainerSpec
-from biasmatters.stages.train import trainer_options
+from biasmatters.stages.train import fit_plan
 from biasmatters.types import Result
-
-if TYPE_CHECKING:
-    from biasmatters.training import FitPlan
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +56,7 @@ class Roar:
 
     def slug(self) -> str:
         """Data, normalisation, model, seed, method."""
-        spec = self.source.spec
-        network = f"{spec.name}-{self.normalization}-{spec.model.name}-s{self.seed}"
+        network = self.source.network_name(self.normalization, self.seed)
         return f"{network}-{self.method.name}"
 
     def settings(self) -> dict[str, Any]:
@@ -83,8 +78,8 @@ class Roar:
         """Read ``network``; write the accuracy at every fraction. A killed run goes on."""
         data = self.source.load(self.normalization)
         parts = (
-            _chosen(data.train, self.plan.train_images),
-            _chosen(data.test, self.plan.test_images),
+            some_of(data.train, self.plan.train_images),
+            some_of(data.test, self.plan.test_images),
         )
         network = trained_network(self.source.spec.model, data, True, self.seed, inputs["network"])
         maps = self._maps(folder, network, data, parts)
@@ -137,7 +132,8 @@ class Roar:
         network = new_network(self.source.spec.model, data, True, self.seed)
         name = self.source.spec.model.name
         module = Classifier(network, self.trainer.optimizer_of(name), self.trainer.schedule)
-        plan = self._fit_plan(f"{self.slug()} without {100 * fraction:g} %")
+        label = f"{self.slug()} without {100 * fraction:g} %"
+        plan = fit_plan(self.trainer, self.seed, label)
         fit(module, train, test.selected(NONE), plan, folder, collate)
         save_network(network, folder)
         right = _right(network.eval().to(device_of(self.trainer.accelerator)), test)
@@ -145,21 +141,7 @@ class Roar:
             self.source.spec, self.normalization, self.seed, self.method.method, self.method.rule
         )
         row = make.interval("roar", right, "low")
-        return Result(**{**vars(row), "at": fraction})
-
-    def _fit_plan(self, label: str) -> FitPlan:
-        from biasmatters.training import FitPlan
-
-        spec = self.trainer
-        return FitPlan(
-            seed=self.seed,
-            epochs=spec.epochs,
-            batch_size=spec.batch_size,
-            eval_batch_size=spec.eval_batch_size,
-            label=label,
-            workers=spec.workers,
-            options=trainer_options(spec),
-        )
+        return replace(row, at=fraction)
 
 
 class Removed(Dataset[Any]):
@@ -203,12 +185,6 @@ class Removed(Dataset[Any]):
     def selected(self, rows: Tensor) -> Removed:
         """Those at some positions."""
         return Removed(*self.parts, rows)
-
-
-def _chosen(images: TensorImages, count: int | None) -> TensorImages:
-    if count is None or count >= len(images):
-        return images
-    return images.select(images.ids[subset(len(images), count)])
 
 
 def _batches(images: TensorImages, size: int = 500) -> Iterator[Tensor]:

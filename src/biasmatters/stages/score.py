@@ -61,8 +61,7 @@ class Score:
 
     def slug(self) -> str:
         """Data, normalisation, model, seed, method."""
-        spec = self.source.spec
-        network = f"{spec.name}-{self.normalization}-{spec.model.name}-s{self.seed}"
+        network = self.source.network_name(self.normalization, self.seed)
         return f"{network}-{self.method.name}"
 
     def settings(self) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class Source:
         """sha256 over the checksums of the files used."""
         return self.about["fingerprint"]
 
+    def network_name(self, normalization: str, seed: int) -> str:
+        """Data, normalisation, model, seed in one word, for folders."""
+        return f"{self.spec.name}-{normalization}-{self.spec.model.name}-s{seed}"
+
     def settings(self, normalization: str) -> dict[str, Any]:
         """What a stage's key takes from here besides the fingerprint."""
         return {"data": dict(self.spec.source.settings), "normalization": normalization}
@@ -59,4 +63,9 @@ class Source:
 
 def explained_images(data: ImageData, count: int) -> TensorImages:
     """A fixed subset of the test images, the same for every method and network."""
-    return data.test.select(data.test.ids[subset(len(data.test), count)])
+    return some_of(data.test, count)
+
+
+def some_of(images: TensorImages, count: int | None) -> TensorImages:
+    """A fixed subset of images, all of them for None; a smaller one lies within."""
+    return images.select(images.ids[subset(len(images), count)])

@@ -234,3 +234,13 @@ class ExperimentSpec:
     store: Path
     reports: Path
     config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def method_metrics(self) -> tuple[MetricSpec, ...]:
+        """The metrics of maps and methods."""
+        return tuple(metric for metric in self.metrics if metric.of_a_method)
+
+    @property
+    def network_metrics(self) -> tuple[MetricSpec, ...]:
+        """The metrics of networks alone."""
+        return tuple(metric for metric in self.metrics if not metric.of_a_method)

@@ -6,13 +6,16 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from biasmatters.stages.network import new_network, save_network
 from biasmatters.stages.source import Source
 from biasmatters.stages.spec import TrainerSpec
+
+if TYPE_CHECKING:
+    from biasmatters.training import FitPlan
 
 
 @dataclass(frozen=True)
@@ -56,25 +59,32 @@ class Train:
     def run(self, folder: Path, inputs: Mapping[str, Path]) -> None:
         """Train, going on from the last finished epoch if there is one."""
         from biasmatters.data.images import collate
-        from biasmatters.training import Classifier, FitPlan, fit
+        from biasmatters.training import Classifier, fit
 
         data = self.source.load(self.normalization)
         network = new_network(self.source.spec.model, data, self.bias, self.seed)
         network.to(memory_format=torch.channels_last)
         spec = self.trainer
         module = Classifier(network, spec.optimizer_of(self.source.spec.model.name), spec.schedule)
-        plan = FitPlan(
-            seed=self.seed,
-            epochs=spec.epochs,
-            batch_size=spec.batch_size,
-            eval_batch_size=spec.eval_batch_size,
-            label=f"train {self.slug()}",
-            workers=spec.workers,
-            options=trainer_options(spec),
-        )
+        plan = fit_plan(spec, self.seed, f"train {self.slug()}")
         fit(module, data.train, data.validation, plan, folder, collate)
         save_network(network, folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def fit_plan(spec: TrainerSpec, seed: int, label: str) -> FitPlan:
+    """How Lightning trains a network as the specification says."""
+    from biasmatters.training import FitPlan
+
+    return FitPlan(
+        seed=seed,
+        epochs=spec.epochs,
+        batch_size=spec.batch_size,
+        eval_batch_size=spec.eval_batch_size,
+        label=label,
+        workers=spec.workers,
+        options=trainer_options(spec),
+    )
 
 
 def trainer_options(spec: TrainerSpec, devices: int | None = None) -> dict[str, Any]:

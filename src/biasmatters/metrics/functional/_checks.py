@@ -57,17 +57,31 @@ def pixel_scores(maps: Tensor, x: Tensor) -> Tensor:
         )
     if maps.is_complex():
         raise MetricInputError("maps are complex; rank their modulus or their real part instead.")
-    scores = maps.detach().to(x.device)
-    scores = scores if scores.is_floating_point() else scores.to(x.dtype)
-    scores = (scores.sum(1) if scores.ndim == 4 else scores).reshape(n, -1)
-    bad = (~scores.isfinite()).any(1).nonzero().flatten().tolist()
-    if bad:
-        raise MetricInputError(
-            f"{len(bad)} of {n} maps hold NaN or infinite values (first: map {bad[0]}); such a map "
-            "has no ranking. Look for a division by zero in the method that made it."
-        )
+    scores = channelled(maps, x).sum(1).flatten(1)
+    check_finite_maps(scores)
     warn_constant(scores)
     return scores
+
+
+def channelled(maps: Tensor, x: Tensor) -> Tensor:
+    """Maps ``(n, H, W)`` or ``(n, c, H, W)`` as ``(n, c, H, W)`` numbers on x's device."""
+    values = maps.detach().to(x.device)
+    values = values if values.is_floating_point() else values.to(x.dtype)
+    return values if values.ndim == 4 else values.unsqueeze(1)
+
+
+def check_finite_maps(rows: Tensor) -> None:
+    """Refuse ``(N, P)`` values of maps that are not finite.
+
+    Raises:
+        MetricInputError: If there are any.
+    """
+    bad = (~rows.isfinite()).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise MetricInputError(
+            f"{len(bad)} of {len(rows)} maps hold NaN or infinite values (first: map {bad[0]}); "
+            "such a map has no meaning. Look for a division by zero in the method that made it."
+        )
 
 
 def warn_constant(scores: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biasmatters.metrics.functional._checks import MetricInputError
+from biasmatters.metrics.functional._checks import MetricInputError, check_finite_maps
 
 
 def map_values(maps: Tensor, x: Tensor | None = None) -> Tensor:
@@ -35,12 +35,7 @@ def map_values(maps: Tensor, x: Tensor | None = None) -> Tensor:
                 f"{(n, height, width)} or {tuple(x.shape)}."
             )
         values = values.to(x.device)
-    bad = (~values.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()
-    if bad:
-        raise MetricInputError(
-            f"{len(bad)} of {len(maps)} maps hold NaN or infinite values (first: map {bad[0]}). "
-            "Look for a division by zero in the method that made it."
-        )
+    check_finite_maps(values.flatten(1))
     return values.double()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from biasmatters.metrics.functional._checks import MetricInputError, check_count
+from biasmatters.metrics.functional._checks import MetricInputError
 from biasmatters.metrics.functional.biases import (
     BatchNorm,
     Replace,
@@ -19,9 +19,9 @@ from biasmatters.metrics.functional.biases import (
     copied_buffers,
 )
 from biasmatters.metrics.functional.following import (
+    chunk_of,
     class_index,
     logits,
-    pictures_per_pass,
     undisturbed,
 )
 from biasmatters.metrics.functional.standing import hits, label_confidence, label_rank
@@ -131,8 +131,7 @@ def bias_removal(
         options = get_args(RemovalOrder)
         raise MetricInputError(f"order={order!r} is unknown; choose one of {options}.")
     target = class_index(labels, len(x)).to(x.device)
-    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    chunk = chunk_of(x, chunk_size)
     with torch.no_grad(), undisturbed(model):
         # two pictures, as a batch-norm without running statistics refuses a single one
         layers = bias_replacements(model, x[:2], replace=replace, batch_norm=batch_norm)

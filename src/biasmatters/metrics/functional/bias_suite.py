@@ -7,10 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from biasmatters.metrics.functional._checks import check_count
 from biasmatters.metrics.functional.ablation import AblationMode, BiasAblation, bias_ablation
 from biasmatters.metrics.functional.bias_margin import MarginOf, ablation_figures
-from biasmatters.metrics.functional.following import pictures_per_pass
+from biasmatters.metrics.functional.following import chunk_of
 
 # Unbounded where two classes nearly tie, so that a mean of them means nothing.
 SHARES = ("bias_share", "weight_share")
@@ -52,8 +51,7 @@ def bias_suite(
         >>> found["accuracy_all"].tolist(), found["accuracy_weight"].tolist()
         ([0.0, 1.0], [1.0, 1.0])
     """
-    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    chunk = chunk_of(x, chunk_size)
     split = [bias_ablation(model, x[i : i + chunk], mode=mode) for i in range(0, len(x), chunk)]
     parts = BiasAblation(
         torch.cat([part.all for part in split]),

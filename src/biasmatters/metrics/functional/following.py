@@ -58,8 +58,7 @@ def follow(
     """
     if score not in get_args(Score):
         raise MetricInputError(f"score={score!r} is unknown; choose probability or logit.")
-    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    chunk = chunk_of(x, chunk_size)
     wanted = None if target is None else class_index(target, len(x))
     parts: list[tuple[Tensor, Tensor]] = []
     with undisturbed(model), torch.no_grad():
@@ -88,6 +87,17 @@ def pictures_per_pass(x: Tensor) -> int:
     if x.is_cuda:
         values, pictures = values * GPU_VALUES, pictures * GPU_PICTURES
     return max(1, min(pictures, values // x[0].numel()))
+
+
+def chunk_of(x: Tensor, chunk_size: int | None) -> int:
+    """The number of pictures like x's to run at once: as asked, or as memory bounds it.
+
+    Raises:
+        MetricInputError: For a number below 1.
+    """
+    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
+    check_count("chunk_size", chunk, 1)
+    return chunk
 
 
 def logits(model: Model, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from biasmatters.metrics.functional._checks import MetricInputError, check_count
 from biasmatters.metrics.functional._draws import drawn, sample_seeds
 from biasmatters.metrics.functional._maps import map_values
 from biasmatters.metrics.functional.explaining import Explain
-from biasmatters.metrics.functional.following import class_index, pictures_per_pass
+from biasmatters.metrics.functional.following import chunk_of, class_index
 
 
 def max_sensitivity(
@@ -134,8 +134,7 @@ def _changes(
     check_count("samples", samples, 1)
     if not norm > 0:
         raise MetricInputError(f"norm={norm} is not the order of a norm; give 1, 2 or inf.")
-    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    chunk = chunk_of(x, chunk_size)
     reach, seeds = _reach(radius, x), sample_seeds(samples, seed)
     classes = class_index(target, len(x)).to(x.device)
     known = None if maps is None else map_values(maps, x)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from biasmatters.metrics.functional._checks import MetricInputError, check_count, check_images
+from biasmatters.metrics.functional._checks import MetricInputError, check_images
 from biasmatters.metrics.functional.asking import asked_class, asked_maps
 from biasmatters.metrics.functional.explaining import Method
-from biasmatters.metrics.functional.following import pictures_per_pass
+from biasmatters.metrics.functional.following import chunk_of
 from biasmatters.metrics.functional.randomization import (
     LayerOrder,
     intact_copy,
@@ -110,8 +110,7 @@ def mprt(
     """
     check_images(x)
     check_similarities(similarities)
-    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    chunk = chunk_of(x, chunk_size)
     steps = layer_steps(model, layers, order)
     chosen, intact = _intact(model, method, x, target, chunk)
     columns: dict[Similarity, list[Tensor]] = {name: [] for name in similarities}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from biasmatters.metrics.functional._checks import MetricInputError, check_count, check_images
+from biasmatters.metrics.functional._checks import MetricInputError, check_images
 from biasmatters.metrics.functional.asking import asked_class, asked_maps
 from biasmatters.metrics.functional.explaining import Method
-from biasmatters.metrics.functional.following import pictures_per_pass, undisturbed
+from biasmatters.metrics.functional.following import chunk_of, undisturbed
 from biasmatters.metrics.functional.similarity import Similarity, similarity_of
 
 
@@ -60,8 +60,7 @@ def random_logit(
     """
     check_images(x)
     compare = similarity_of(similarity)
-    chunk = pictures_per_pass(x) if chunk_size is None else chunk_size
-    check_count("chunk_size", chunk, 1)
+    chunk = chunk_of(x, chunk_size)
     with undisturbed(model):
         chosen, classes = asked_class(model, x, target, chunk)
         explain = method(model)

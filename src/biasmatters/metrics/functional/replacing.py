@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from biasmatters.metrics.functional._checks import pixel_scores
+from biasmatters.metrics.functional._checks import channelled, pixel_scores
 from biasmatters.metrics.functional.curve import Curve
 from biasmatters.metrics.functional.following import Model, Score, follow
 from biasmatters.metrics.functional.ranking import Order, pixel_rank
@@ -60,9 +60,7 @@ class Visit:
 
     def scores(self, maps: Tensor, x: Tensor) -> Tensor:
         """``(n, features)``, what the places are ranked by, still signed."""
-        values = maps.detach().to(x.device)
-        values = values if values.is_floating_point() else values.to(x.dtype)
-        values = values if values.ndim == 4 else values.unsqueeze(1)
+        values = channelled(maps, x)
         return (values.sum(1) if self.together else values.expand_as(x)).flatten(1)
 
 

@@ -58,11 +58,7 @@ def blur(x: Tensor, size: int = BLUR_SIZE, sigma: float = BLUR_SIGMA) -> Tensor:
             f"a {size}x{size} blur does not fit a picture of {x.shape[-2]}x{x.shape[-1]} pixels; "
             'choose baseline="zero", "mean" or "noise", or give a tensor of your own.'
         )
-    window, channels = gaussian_window(size, sigma).to(x), x.shape[1]
-    rows = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
-    columns = window.view(1, 1, 1, size).expand(channels, 1, 1, size)
-    down = conv2d(x, rows, padding=(size // 2, 0), groups=channels)
-    return conv2d(down, columns, padding=(0, size // 2), groups=channels)
+    return _smooth(x, gaussian_window(size, sigma), size // 2)
 
 
 def wide_blur(x: Tensor, size: int, sigma: float) -> Tensor:
@@ -91,7 +87,7 @@ def wide_blur(x: Tensor, size: int, sigma: float) -> Tensor:
         raise MetricInputError(
             f"a blur of width {size} and sigma {sigma} cannot be; give an odd width and sigma > 0."
         )
-    reach, channels = size // 2, x.shape[1]
+    reach = size // 2
     if min(x.shape[-2:]) <= reach:
         raise MetricInputError(
             f"a {size}x{size} blur reflects {reach} pixels beyond the border, which a picture of "
@@ -100,11 +96,17 @@ def wide_blur(x: Tensor, size: int, sigma: float) -> Tensor:
         )
     offset = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weight = torch.exp(-((offset / (2 * sigma)) ** 2))
-    window = (weight / weight.sum()).to(x)
     padded = pad(x, (reach, reach, reach, reach), mode="reflect")
-    rows = window.view(1, 1, size, 1).expand(channels, 1, size, 1)
-    columns = window.view(1, 1, 1, size).expand(channels, 1, 1, size)
-    return conv2d(conv2d(padded, rows, groups=channels), columns, groups=channels)
+    return _smooth(padded, weight / weight.sum(), 0)
+
+
+def _smooth(x: Tensor, window: Tensor, padding: int) -> Tensor:
+    """Correlate each channel with a window ``(size,)`` along both axes, zeros beyond the border."""
+    size, channels, weight = len(window), x.shape[1], window.to(x)
+    rows = weight.view(1, 1, size, 1).expand(channels, 1, size, 1)
+    columns = weight.view(1, 1, 1, size).expand(channels, 1, 1, size)
+    down = conv2d(x, rows, padding=(padding, 0), groups=channels)
+    return conv2d(down, columns, padding=(0, padding), groups=channels)
 
 
 def noise(x: Tensor, seed: int) -> Tensor:
