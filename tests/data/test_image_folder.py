@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,16 @@ from biasmatters.data import (
     DataNotFoundError,
     ImageFolderData,
     InvalidDataOptionError,
+    Normalization,
     UnreadableImageError,
     array_cache,
     folder_hashes,
-    folder_images,
+    picture_files,
+    preparation,
+    prepare_photograph,
+    read_photograph,
 )
+from biasmatters.data.split import subset
 
 
 def load(root: Path, **options: object):
@@ -89,34 +95,139 @@ def test_pictures_of_several_sizes_need_an_image_size(make, tmp_path):
     assert load(root, image_size=8).size == (8, 8)
 
 
-@pytest.mark.parametrize("kept", [0, 60])
-def test_a_damaged_picture_is_named(make, tmp_path, kept):
-    root = make.pictures(tmp_path / "d", {"test/a": 3})
-    broken = root / "test/a/001.png"
-    broken.write_bytes(broken.read_bytes()[:kept])
-    with pytest.raises(UnreadableImageError, match=r"001\.png.*damaged") as caught:
+@pytest.mark.parametrize(("kept", "why"), [(0, "empty"), (60, "damaged")])
+def test_unreadable_pictures_are_left_out_and_named(make, tmp_path, caplog, kept, why):
+    root = make.pictures(tmp_path / "d", {"train/a": 2, "test/a": 3, "test/b": 1})
+    whole = load(root)
+    for broken in (root / "test/a/000.png", root / "train/a/001.png"):
+        broken.write_bytes(broken.read_bytes()[:kept])
+    for _ in ("decoded", "cached"):
+        caplog.clear()
+        data = load(root)
+        assert data.note == "2 unreadable pictures left out"
+        assert data.test.ids.tolist() == [1, 2, 3]
+        assert data.test.labels.tolist() == [0, 0, 1]
+        assert torch.equal(data.test.pixels, whole.test.pixels[1:])
+        assert torch.equal(data.test[2][0], whole.test[3][0])
+        assert data.train.ids.tolist() == [0]
+        assert [message.count(why) for message in caplog.messages] == [1, 1]
+        assert all(f"{name}.png" in caplog.text for name in ("test/a/000", "train/a/001"))
+        assert data.fingerprint != whole.fingerprint
+
+
+@pytest.mark.parametrize("image_size", [None, 4])
+def test_without_any_readable_picture_there_is_an_error(make, tmp_path, image_size):
+    root = make.pictures(tmp_path / "d", {"test/a": 2})
+    for path in (root / "test/a").iterdir():
+        path.write_bytes(b"no picture")
+    with pytest.raises(UnreadableImageError, match=r"000\.png.*is no JPEG"):
+        load(root, image_size=image_size)
+
+
+def test_mean_and_std_are_those_of_the_readable_training_pictures(make, tmp_path):
+    root = make.pictures(tmp_path / "d", {"train/a": 4, "test/a": 1})
+    (root / "train/a/002.png").write_bytes(b"no picture")
+    data = load(root, normalization="standard")
+    assert (data.train.ids.tolist(), data.note) == ([0, 1, 3], "1 unreadable picture left out")
+    x = data.train.batch(torch.arange(3)).images
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+
+
+def test_with_limits_only_the_pictures_chosen_are_hashed_and_decoded(make, tmp_path, monkeypatch):
+    root = make.pictures(tmp_path / "d", {"train/a": 9, "test/a": 9, "test/b": 9})
+    whole = load(root, image_size=4)
+    hashed, decoded = [], []
+    monkeypatch.setenv("BIASMATTERS_CACHE", str(tmp_path / "another"))
+    monkeypatch.setattr(folder_hashes, "sha256_of", _seen(hashed, folder_hashes.sha256_of))
+    monkeypatch.setattr(preparation, "read_photograph", _seen(decoded, read_photograph))
+    some = load(root, image_size=4, test_limit=5, train_limit=2)
+    chosen = subset(18, 5)
+    assert torch.equal(some.test.ids, chosen)
+    assert torch.equal(some.test.labels, whole.test.labels[chosen])
+    assert torch.equal(some.test.pixels, whole.test.pixels[chosen])
+    assert torch.equal(some.train.ids, subset(9, 2))
+    files = {f"test/{'ab'[i // 9]}/{i % 9:03}.png" for i in chosen.tolist()}
+    files |= {f"train/a/{i:03}.png" for i in some.train.ids.tolist()}
+    for seen in (hashed, decoded):
+        assert sorted(path.relative_to(root).as_posix() for path in seen) == sorted(files)
+    assert some.test.select(chosen[:2]).ids.tolist() == chosen[:2].tolist()
+    other = min(set(range(18)) - set(chosen.tolist()))
+    with pytest.raises(IndexError, match=f"Image {other} is not among the 5"):
+        _ = some.test.select(torch.tensor([other])).pixels
+
+
+def _seen(paths: list[Path], function):
+    def noting(path: Path, **options: object):
+        paths.append(path)
+        return function(path, **options)
+
+    return noting
+
+
+def test_too_many_pictures_for_the_memory_are_refused(make, tmp_path, monkeypatch):
+    root = make.pictures(tmp_path / "d", {"test/a": 4})
+    monkeypatch.setattr(picture_files, "_memory", lambda: 3 * 3 * 8 * 6)
+    with pytest.raises(InvalidDataOptionError, match=r"4 pictures from .*test_limit"):
         load(root)
-    assert caught.value.path == broken
+    assert len(load(root, test_limit=3).test) == 3
+
+
+OWN = {"resize": 20, "crop": [16, 12], "mean": [0.5, 0.4, 0.3], "std": (0.2, 0.2, 0.1)}
+
+
+def test_a_networks_own_preprocessing_goes_first(make, tmp_path):
+    root = make.pictures(tmp_path / "d", {"test/a": 1}, size=(40, 30))
+    options = {"image_size": 8, "mean": [0.0] * 3, "std": [1.0] * 3}
+    data = load(root, preprocessing=OWN, normalization="standard", **options)
+    picture = read_photograph(root / "test/a/000.png")
+    assert data.normalization == Normalization("standard", tuple(OWN["mean"]), OWN["std"])
+    expected = prepare_photograph(picture, 20, (16, 12), "bilinear")
+    assert torch.equal(data.test.pixels[0], torch.tensor(expected).permute(2, 0, 1))
+    other = load(root, preprocessing={**OWN, "interpolation": "bicubic"}).test.pixels
+    assert not torch.equal(data.test.pixels, other)
+
+
+def test_options_with_a_preprocessing_are_hashable_and_can_be_copied():
+    first = ImageFolderData(root="a", preprocessing=OWN)
+    second = ImageFolderData(root="a", preprocessing=dict(reversed(OWN.items())))
+    assert (first, hash(first)) == (second, hash(second))
+    assert replace(first, test_limit=None) == first
+    assert first != ImageFolderData(root="a", preprocessing={**OWN, "resize": 21})
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"resize": 15}, "resize=15"),
+        ({"crop": [16]}, "crop="),
+        ({"interpolation": "nearest"}, "bilinear or bicubic"),
+        ({"size": 3}, "no size"),
+    ],
+)
+def test_a_wrong_preprocessing_is_refused(change, word):
+    with pytest.raises(InvalidDataOptionError, match=word):
+        ImageFolderData(root="a", preprocessing={**OWN, **change})
+
+
+@pytest.mark.parametrize("missing", ["resize", "crop", "mean", "std"])
+def test_an_incomplete_preprocessing_is_refused(missing):
+    given = {key: value for key, value in OWN.items() if key != missing}
+    with pytest.raises(InvalidDataOptionError, match="both"):
+        ImageFolderData(root="a", preprocessing=given)
 
 
 def test_nothing_is_read_or_decoded_twice(make, tmp_path, monkeypatch):
     root = make.pictures(tmp_path / "d", {"train/a": 4, "test/a": 3})
     first = load(root)
     monkeypatch.setattr(folder_hashes, "sha256_of", _forbidden)
-    monkeypatch.setattr(folder_images, "_open", _only_size)
+    monkeypatch.setattr(preparation, "read_photograph", _forbidden)
     second = load(root)
     assert first.fingerprint == second.fingerprint
     assert torch.equal(first.test.pixels, second.test.pixels)
 
 
-def _forbidden(path: Path) -> str:
+def _forbidden(path: Path, **options: object) -> None:
     raise AssertionError(f"{path} was read again")
-
-
-def _only_size(path: Path) -> Image.Image:
-    if path.name != "000.png":
-        raise AssertionError(f"{path} was decoded again")
-    return Image.open(path)
 
 
 def test_fingerprint_follows_names_and_contents(make, tmp_path):
@@ -145,12 +256,16 @@ def test_fingerprint_does_not_depend_on_the_place(make, tmp_path):
 def test_damaged_arrays_in_the_cache_are_made_again(make, tmp_path, own_cache):
     root = make.pictures(tmp_path / "d", {"train/a": 4, "test/a": 3})
     expected = load(root).test.pixels.clone()
-    (array,) = own_cache.rglob("*.npy")
-    content = bytearray(array.read_bytes())
-    content[-1] ^= 255
-    array.write_bytes(content)
+    arrays = sorted(own_cache.rglob("*.npy"))
+    assert [array.stem for array in arrays] == ["images", "lost"] * 2
+    damaged = {}
+    for array in arrays:
+        content = bytearray(array.read_bytes())
+        content[-1] ^= 255
+        array.write_bytes(content)
+        damaged[array] = bytes(content)
     assert torch.equal(load(root).test.pixels, expected)
-    assert array.read_bytes() != bytes(content)
+    assert all(array.read_bytes() != content for array, content in damaged.items())
 
 
 def test_an_unwritable_cache_costs_time_only(make, tmp_path, caplog):

@@ -12,7 +12,7 @@ The engine walks; a rule only splits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -145,6 +145,7 @@ def walk(
     fallback: Fallback = "uniform",
     keep_layers: bool = False,
     probe: Probe | None = None,
+    put_in: Container[str] | None = None,
 ) -> WalkResult:
     """Propagate the bias of a recorded forward pass down to the inputs.
 
@@ -156,6 +157,7 @@ def walk(
         fallback: As in `Walk`.
         keep_layers: Whether to return the bias that arrives at each operation's output.
         probe: Called with every mixing operation.
+        put_in: Labels of the operations whose own bias counts; None for all of them.
     """
     precision = full_precision(recording.output.device)
     with torch.inference_mode(False), torch.no_grad(), precision:
@@ -165,7 +167,8 @@ def walk(
         layers: dict[str, Tensor] = {}
         for i in reversed(range(len(recording.steps))):
             step = recording.steps[i]
-            tau = _total(betas.pop(id(step.output), None), step)
+            own = put_in is None or step.label in put_in
+            tau = _total(betas.pop(id(step.output), None), step, own=own)
             if tau is None:
                 continue
             if keep_layers:
@@ -206,7 +209,9 @@ def refuse_nan(maps: Iterable[Tensor]) -> None:
             )
 
 
-def _total(beta: Tensor | None, step: Step) -> Tensor | None:
+def _total(beta: Tensor | None, step: Step, *, own: bool) -> Tensor | None:
+    if not own:
+        return beta
     if beta is None or step.grad is None or step.intercept is None:
         return step.injected() if beta is None else beta
     if beta.dtype == step.grad.dtype == step.intercept.dtype:

@@ -4,6 +4,7 @@ from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.attribution.complete import Complete
 from biasmatters.attribution.gradient import Gradient, InputXGradient
 from biasmatters.attribution.input_x_gradient_plus_bias import InputXGradientPlusBias
+from biasmatters.attribution.landing import Landing, landings
 from biasmatters.attribution.reduction import reduce_channels
 
 __all__ = [
@@ -12,5 +13,7 @@ __all__ = [
     "Gradient",
     "InputXGradient",
     "InputXGradientPlusBias",
+    "Landing",
+    "landings",
     "reduce_channels",
 ]

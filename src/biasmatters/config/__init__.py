@@ -3,7 +3,18 @@
 from biasmatters.config.build import build
 from biasmatters.config.errors import ConfigError
 from biasmatters.config.launch import Job, launch
+from biasmatters.config.method import method_names, methods_named
 from biasmatters.config.place import conf_dir
 from biasmatters.config.schema import Config, register
 
-__all__ = ["Config", "ConfigError", "Job", "build", "conf_dir", "launch", "register"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Job",
+    "build",
+    "conf_dir",
+    "launch",
+    "method_names",
+    "methods_named",
+    "register",
+]

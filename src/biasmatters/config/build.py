@@ -23,6 +23,7 @@ from biasmatters.stages.spec import (
     RoarSpec,
     TrainerSpec,
 )
+from biasmatters.stages.zoo import OWN, zoo_name
 from biasmatters.types import REDUCTIONS, Better
 
 NORMALIZATIONS = ("unit", "standard", "symmetric")
@@ -61,11 +62,14 @@ def build(config: DictConfig, *, variant: str = "", multirun: bool = False) -> E
     _check(plain, multirun)
     factory = Factory(plain["allow"])
     data, scale = plain["data"], plain["scale"]
+    sets = tuple(_data(plain, factory))
+    for each in sets:
+        _check_pretrained(plain, each)
     return ExperimentSpec(
         name=f"{plain['name']}/{variant}" if variant else plain["name"],
         title=f"{plain['title']}: {variant}" if variant else plain["title"],
         scale=scale["name"],
-        data=tuple(_data(plain, factory)),
+        data=sets,
         normalizations=tuple(data["normalizations"]),
         explained=tuple(data["normalizations"] if data["explained"] is None else data["explained"]),
         methods=tuple(_methods(plain, factory)),
@@ -195,6 +199,25 @@ def _check(plain: Mapping[str, Any], multirun: bool) -> None:
             "trainer.devices must be 1 in a multirun, because Lightning would start its further "
             "processes with the whole sweep's command line: run the jobs one by one instead."
         )
+
+
+def _check_pretrained(plain: Mapping[str, Any], data: DataSpec) -> None:
+    """A network that others have trained is taken as it is."""
+    if zoo_name(data.model) is None:
+        return
+    name = data.model.name
+    if plain["data"]["normalizations"] != [OWN]:
+        raise ConfigError(
+            f"model={name} is pretrained, so it takes its own scaling of the inputs only: set "
+            f"data.normalizations=[{OWN}]."
+        )
+    if plain["table1"] or plain["roar"]["fractions"]:
+        raise ConfigError(
+            f"model={name} is pretrained and cannot be trained again: set table1=false and "
+            "roar.fractions=[]; metric=[bias_ablation] has the accuracies of w.x and b."
+        )
+    if plain["scale"]["seeds"] != plain["scale"]["seeds"][:1]:
+        raise ConfigError(f"model={name} is pretrained, so there is one: set scale.seeds=[0].")
 
 
 def _choose(key: str, values: Any, allowed: tuple[str, ...]) -> None:

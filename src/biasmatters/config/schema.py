@@ -87,6 +87,8 @@ class ScaleConfig:
     roar_images: int | None = MISSING
     converged_images: int = MISSING
     drawn_images: int = MISSING
+    imagenet_images: int = MISSING
+    imagenet_steps: int = MISSING
     explained: list[str] | None = MISSING
     seeds: list[int] = MISSING
 

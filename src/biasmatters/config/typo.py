@@ -29,7 +29,7 @@ def explain(error: HydraException, arguments: Sequence[str], conf: Path) -> Conf
     if key := re.search(r"Could not override '([^']+)'", text):
         return _unknown_key(key.group(1), arguments, conf)
     if choice := re.search(r"Could not (?:find|load) '(.+)/([^/']+)'", text):
-        return _unknown_choice(choice.group(1), choice.group(2), conf)
+        return unknown_choice(choice.group(1), choice.group(2), conf)
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"{error.override!r} is no override: {text.splitlines()[0]}. Write key=value, "
@@ -44,7 +44,8 @@ def _unknown_key(key: str, arguments: Sequence[str], conf: Path) -> ConfigError:
     return ConfigError(f"there is no key {key}. {_nearest(key, known)}")
 
 
-def _unknown_choice(group: str, name: str, conf: Path) -> ConfigError:
+def unknown_choice(group: str, name: str, conf: Path) -> ConfigError:
+    """Say that a folder of conf/ has no file of this name, and which are near."""
     known = sorted(path.stem for path in (conf / group).glob("*.yaml"))
     return ConfigError(
         f"there is no {group}={name}. {_nearest(name, known)} All: {', '.join(known)}."

@@ -10,9 +10,11 @@ from biasmatters.data.errors import (
 )
 from biasmatters.data.fashion_mnist import FashionMNIST
 from biasmatters.data.imagefolder import ImageFolderData
+from biasmatters.data.imagenet import ImageNetData
 from biasmatters.data.images import Batch, ImageData, TensorImages, collate
 from biasmatters.data.mnist import MNIST
 from biasmatters.data.normalization import NORMALIZATIONS, Normalization
+from biasmatters.data.photograph import prepare_photograph, read_photograph
 from biasmatters.data.shapes import Shapes
 from biasmatters.data.stl10 import STL10
 
@@ -28,6 +30,7 @@ __all__ = [
     "FashionMNIST",
     "ImageData",
     "ImageFolderData",
+    "ImageNetData",
     "ImageSet",
     "InvalidDataOptionError",
     "Normalization",
@@ -35,4 +38,6 @@ __all__ = [
     "TensorImages",
     "UnreadableImageError",
     "collate",
+    "prepare_photograph",
+    "read_photograph",
 ]

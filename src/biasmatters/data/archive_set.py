@@ -19,7 +19,7 @@ from biasmatters.data.checksum import combine, sha256_of, verify
 from biasmatters.data.download import download
 from biasmatters.data.errors import ChecksumError, DataNotFoundError
 from biasmatters.data.folder import scan_folder
-from biasmatters.data.folder_images import read_folder
+from biasmatters.data.picture_folder import read_folder, same_size
 from biasmatters.data.places import cache_folder, inside, root_folders
 
 
@@ -61,9 +61,10 @@ class ArchiveSet(ImageSet):
             return None
         if not layout.train or not layout.test:
             return None
-        raw = read_folder(layout, cache_folder(self.cache), None, 3)
-        if raw.test.images.shape[2:] != (self.side, self.side):
+        prepare = same_size(layout, channels=3)
+        if prepare.size != (self.side, self.side):
             return None
+        raw = read_folder(layout, cache_folder(self.cache), prepare)
         return replace(raw, statistics=self.statistics)
 
     def _from_cache(self, tried: list[str]) -> RawData | None:

@@ -51,6 +51,7 @@ def replacing(target: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # mkstemp makes a file that nobody else may read
         Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -49,8 +49,14 @@ class ChecksumError(BiasmattersError):
 
 
 class UnreadableImageError(BiasmattersError):
-    """A picture of an image folder cannot be used as it is."""
+    """A picture cannot be used as it is.
+
+    Attributes:
+        path: The file.
+        reason: Why, in words that follow on the picture's name.
+    """
 
     def __init__(self, path: Path, reason: str, advice: str) -> None:
         self.path = path
+        self.reason = reason
         super().__init__(f"The picture {path} cannot be used: {reason}. {advice}")

@@ -19,14 +19,10 @@ class Picture:
     Attributes:
         path: Relative to the folder, with forward slashes.
         label: Position of its class.
-        size: In bytes.
-        modified: Time of the last change, in nanoseconds.
     """
 
     path: str
     label: int
-    size: int
-    modified: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def scan_folder(root: Path, test_fraction: float = 0.2) -> FolderLayout | None:
         tops = [splits[names] for names in (_TRAIN, _VALIDATION, _TEST)]
     else:
         tops = [root, None, None]
-    classes = tuple(sorted({name for top in tops if top for name in _class_names(top)}))
+    classes = tuple(sorted({name for top in tops if top for name in class_folders(top)}))
     train, validation, test = (_pictures(root, top, classes) for top in tops)
     if not test:
         validation, test = (), validation
@@ -79,27 +75,30 @@ def scan_folder(root: Path, test_fraction: float = 0.2) -> FolderLayout | None:
     return FolderLayout(root, classes, train, validation, test) if test else None
 
 
-def _class_names(top: Path) -> list[str]:
+def class_folders(top: Path) -> list[str]:
+    """Names of the folders in a folder, in no order, hidden ones left out."""
     with os.scandir(top) as entries:
         return [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
 
 
 def _pictures(root: Path, top: Path | None, classes: tuple[str, ...]) -> tuple[Picture, ...]:
     """The pictures directly inside the class folders of one split."""
-    found: list[Picture] = []
-    for label, name in enumerate(classes):
-        folder = None if top is None else top / name
-        if folder is None or not folder.is_dir():
-            continue
-        prefix = folder.relative_to(root).as_posix()
-        with os.scandir(folder) as entries:
-            files = sorted((e for e in entries if _is_picture(e)), key=lambda e: e.name)
-            for entry in files:
-                stat = entry.stat()
-                found.append(
-                    Picture(f"{prefix}/{entry.name}", label, stat.st_size, stat.st_mtime_ns)
-                )
-    return tuple(found)
+    if top is None:
+        return ()
+    return tuple(
+        Picture(path, label)
+        for label, name in enumerate(classes)
+        for path in picture_paths(root, top / name)
+    )
+
+
+def picture_paths(root: Path, folder: Path) -> list[str]:
+    """Paths, relative to ``root``, of the pictures directly inside a folder, sorted."""
+    if not folder.is_dir():
+        return []
+    prefix = folder.relative_to(root).as_posix()
+    with os.scandir(folder) as entries:
+        return [f"{prefix}/{name}" for name in sorted(e.name for e in entries if _is_picture(e))]
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:

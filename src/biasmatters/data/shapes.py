@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from biasmatters.data.base import ImageSet, RawData, RawSplit
 from biasmatters.data.checksum import combine
@@ -90,7 +91,7 @@ class Shapes(ImageSet):
 
 def _parts(split: RawSplit) -> list[NDArray[np.generic]]:
     parts = (split.images, split.labels, split.masks)
-    return [tensor.numpy() for tensor in parts if tensor is not None]
+    return [tensor.numpy() for tensor in parts if isinstance(tensor, Tensor)]
 
 
 def _digest(array: NDArray[np.generic]) -> str:

@@ -58,16 +58,16 @@ def sheet_figure(sheet: ContactSheet) -> Figure:
     figure = new_figure(width, height, gap=0.01, pad=0.025)
     grid = figure.subplots(n, 1 + len(methods), squeeze=False)
     for row in range(n):
-        _picture(grid[row, 0], sheet.images[row])
+        draw_picture(grid[row, 0], sheet.images[row])
         text = wrap(sheet.labels[row], 13)
         grid[row, 0].set_ylabel(
             text, rotation=0, ha="right", va="center", fontsize=8.5, color=INK, labelpad=8
         )
         for column, method in enumerate(methods, 1):
-            _heat(grid[row, column], sheet.maps[method][row])
+            draw_map(grid[row, column], sheet.maps[method][row])
     for axes, title in zip(grid[0], ["Input", *methods], strict=True):
         axes.set_title(wrap(title, 12), fontsize=8.5, color=INK, pad=6, linespacing=1.15)
-    _bar(figure, grid)
+    colour_bar(figure, grid.ravel().tolist())
     return figure
 
 
@@ -94,7 +94,7 @@ def _blocks(sheet: ContactSheet) -> Figure:
             _strip(axes, method, [_coloured(values) for values in sheet.maps[method]])
         for axes in cells[len(shown) :]:
             axes.set_axis_off()
-    _bar(figure, grid)
+    colour_bar(figure, grid.ravel().tolist())
     return figure
 
 
@@ -135,13 +135,15 @@ def _bare(axes: Axes) -> None:
         spine.set_linewidth(0.6)
 
 
-def _picture(axes: Axes, image: Pictures) -> None:
+def draw_picture(axes: Axes, image: Pictures) -> None:
+    """A picture ``(H, W)``, ``(H, W, 1)`` or ``(H, W, 3)`` in [0, 1], without axes."""
     flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     axes.imshow(np.clip(flat, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     _bare(axes)
 
 
-def _heat(axes: Axes, values: Pictures) -> None:
+def draw_map(axes: Axes, values: Pictures) -> None:
+    """A map ``(H, W)`` on its own symmetric scale, which is printed below it."""
     scale = robust_scale(values)
     axes.set_facecolor(MISSING)
     shown = np.ma.masked_invalid(values)
@@ -152,13 +154,14 @@ def _heat(axes: Axes, values: Pictures) -> None:
     axes.set_xlabel(text, fontsize=7, color=MUTED, labelpad=2)
 
 
-def _bar(figure: Figure, grid: np.ndarray) -> None:
+def colour_bar(figure: Figure, shown: list[Axes], *, aspect: float = 55) -> None:
+    """Say below the maps what red and blue mean."""
     bar = figure.colorbar(
         ScalarMappable(Normalize(-1, 1), MAP),
-        ax=grid.ravel().tolist(),
+        ax=shown,
         location="bottom",
         fraction=0.02,
-        aspect=55,
+        aspect=aspect,
         pad=0.012,
         shrink=0.42,
     )

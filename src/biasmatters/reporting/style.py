@@ -81,3 +81,10 @@ def wrap(text: str, width: int) -> str:
                 line = f"{line} {word}".strip()
         lines.append(line)
     return "\n".join(lines)
+
+
+def pdf(figure: Figure) -> bytes:
+    """The figure as PDF without dates, so the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="pdf", metadata={"CreationDate": None, "Producer": None})
+    return stream.getvalue()

@@ -10,6 +10,7 @@ from biasmatters.stages.ablate import Ablate
 from biasmatters.stages.attribute import Attribute
 from biasmatters.stages.compare import Compare
 from biasmatters.stages.converge import Converge
+from biasmatters.stages.pretrained import Pretrained
 from biasmatters.stages.probe import Probe
 from biasmatters.stages.rank import Rank
 from biasmatters.stages.report import Report, Sheet, Timing
@@ -19,6 +20,7 @@ from biasmatters.stages.source import Source
 from biasmatters.stages.spec import ExperimentSpec, MethodSpec
 from biasmatters.stages.task import Task
 from biasmatters.stages.train import Train
+from biasmatters.stages.zoo import zoo_name
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ def make_plan(spec: ExperimentSpec, sources: Sequence[Source], missing: Mapping[
 def _network(
     spec: ExperimentSpec, source: Source, normalization: str, seed: int, *, bias: bool
 ) -> Task:
+    if zoo_name(source.spec.model) is not None:
+        return Task(Pretrained(source, normalization), data=source.fingerprint)
     training = Train(source, normalization, bias, seed, spec.trainer)
     return Task(training, data=source.fingerprint)
 

@@ -9,6 +9,7 @@ from typing import Any
 from biasmatters.data.images import ImageData, TensorImages
 from biasmatters.data.split import subset
 from biasmatters.stages.spec import DataSpec
+from biasmatters.stages.zoo import preprocessing_of
 
 
 class Source:
@@ -28,9 +29,15 @@ class Source:
         """The data, kept until another normalisation is asked for."""
         if self._last is None or self._last[0] != normalization:
             self._last = None
-            data = self.spec.source.make(normalization=normalization).load()
+            own = {} if self._own is None else {"preprocessing": self._own}
+            data = self.spec.source.make(normalization=normalization, **own).load()
             self._last = (normalization, data)
         return self._last[1]
+
+    @cached_property
+    def _own(self) -> dict[str, Any] | None:
+        """What a pretrained network wants done to its pictures."""
+        return preprocessing_of(self.spec.model)
 
     @cached_property
     def about(self) -> Mapping[str, str]:
@@ -58,7 +65,10 @@ class Source:
 
     def settings(self, normalization: str) -> dict[str, Any]:
         """What a stage's key takes from here besides the fingerprint."""
-        return {"data": dict(self.spec.source.settings), "normalization": normalization}
+        data = dict(self.spec.source.settings)
+        if self._own is not None:
+            data["preprocessing"] = self._own
+        return {"data": data, "normalization": normalization}
 
 
 def explained_images(data: ImageData, count: int) -> TensorImages:
