@@ -10,6 +10,7 @@ from biasmatters.polite import wait_politely
 
 if TYPE_CHECKING:
     from biasmatters.config import Job
+    from biasmatters.pictures import Request
     from biasmatters.stages import Outcome
 
 log = logging.getLogger(__name__)
@@ -31,23 +32,38 @@ class Session:
         self.failures: list[str] = []
 
     def work(self, job: Job) -> None:
-        """Run one job; a failed job of a multirun does not stop the others."""
-        from biasmatters.stages import run_experiment
-        from biasmatters.tracking import tracker
+        """Do one job; a failed job of a multirun does not stop the others."""
         from biasmatters.types import BiasmattersError
 
         try:
-            with tracker(job.spec.config["logger"], job.spec.name, job.spec.config) as mirror:
-                outcome = run_experiment(job.spec, mirror.stage)
-                mirror.report(outcome.page.parent, outcome.results, outcome.versus)
+            if job.pictures is None:
+                self.run(job)
+            else:
+                self.explain(job.pictures)
         except BiasmattersError as error:
             if not job.multirun:
                 raise
             self.failures.append(f"{job.spec.name}: {error}")
-            return
+
+    def run(self, job: Job) -> None:
+        """Run an experiment."""
+        from biasmatters.stages import run_experiment
+        from biasmatters.tracking import tracker
+
+        with tracker(job.spec.config["logger"], job.spec.name, job.spec.config) as mirror:
+            outcome = run_experiment(job.spec, mirror.stage)
+            mirror.report(outcome.page.parent, outcome.results, outcome.versus)
         self.jobs.append(job)
         self.outcomes.append(outcome)
         log.info("%s", outcome.page)
+
+    def explain(self, request: Request) -> None:
+        """Explain pictures; those that cannot be read count as failures."""
+        from biasmatters.pictures import explain_pictures
+
+        summary = explain_pictures(request)
+        self.failures += [f"left out: {failure}" for failure in summary.failures]
+        log.info("%s", summary)
 
     def finish(self) -> int:
         """Merge the tables of a multirun, name failures, and give the exit code."""

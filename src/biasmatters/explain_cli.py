@@ -122,17 +122,6 @@ def _more(given: argparse.Namespace) -> list[Extra]:
     names = [name for name in dict.fromkeys(given.method) if name != "bbp"]
     if not names:
         return []
-    from biasmatters.config import methods_named
-    from biasmatters.pictures import Extra
+    from biasmatters.config import extras, methods_named
 
-    specs = methods_named(names, given.rule, given.temperature)
-    return [
-        Extra(
-            name=spec.method,
-            rule=spec.rule,
-            make=spec.part.make,
-            reduction=spec.reduction,
-            settings=spec.part.settings,
-        )
-        for spec in specs
-    ]
+    return list(extras(methods_named(names, given.rule, given.temperature)))

@@ -213,6 +213,17 @@ class Attribution:
         return cls(found, target, none, none.clone())
 
     @property
+    def single(self) -> Tensor:
+        """The map of a network with one input, like it.
+
+        Raises:
+            BiasmattersError: The network has several inputs.
+        """
+        if not isinstance(self.map, Tensor):
+            raise BiasmattersError("A network with several inputs has a map for each; use .map.")
+        return self.map
+
+    @property
     def complete(self) -> bool | None:
         """Whether the map reaches its total within tolerance; None if it promises none."""
         if bool(self.tolerance.isnan().all()) and self.tolerance.numel():

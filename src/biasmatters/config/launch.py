@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,21 +17,26 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from biasmatters.config.build import build
+from biasmatters.config.pictures import pictures_of
 from biasmatters.config.place import conf_dir
 from biasmatters.config.schema import register
 from biasmatters.config.typo import explain
 from biasmatters.stages.spec import ExperimentSpec
 from biasmatters.types import BiasmattersError
 
+if TYPE_CHECKING:
+    from biasmatters.pictures import Request
+
 Work = Callable[["Job"], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job: what to do, and whether it is one of several."""
+    """One job: an experiment or pictures to explain, and whether it is one of several."""
 
     spec: ExperimentSpec
     multirun: bool
+    pictures: Request | None = None
 
 
 def launch(work: Work) -> None:
@@ -51,7 +57,8 @@ def launch(work: Work) -> None:
         multirun = HydraConfig.get().mode == RunMode.MULTIRUN
         variant = _variant(HydraConfig.get().job.override_dirname) if multirun else ""
         try:
-            work(Job(build(config, variant=variant, multirun=multirun), multirun))
+            spec = build(config, variant=variant, multirun=multirun)
+            work(Job(spec, multirun, pictures_of(spec)))
         except BiasmattersError as error:
             failures.append(error)
 

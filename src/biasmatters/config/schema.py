@@ -113,6 +113,18 @@ class ConvergenceConfig:
 
 
 @dataclass
+class PicturesConfig:
+    """Pictures to explain with a known network."""
+
+    files: list[str] = MISSING
+    network: str = MISSING
+    target: str = MISSING
+    out: str = MISSING
+    formats: list[str] = MISSING
+    layers: bool = MISSING
+
+
+@dataclass
 class Config:
     """The root."""
 
@@ -123,6 +135,7 @@ class Config:
     table1: bool = MISSING
     roar: RoarConfig = field(default_factory=RoarConfig)
     convergence: ConvergenceConfig = field(default_factory=ConvergenceConfig)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
     allow: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     model: dict[str, Any] = field(default_factory=dict)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +16,14 @@ from biasmatters.attribution.landing import gap
 from biasmatters.attribution.propagation import Propagation
 from biasmatters.data.photograph import prepare_photograph, read_photograph
 from biasmatters.models.zoo import Pretrained
+from biasmatters.pictures.captions import guess, headings, likeliest, preparation, verdict
+from biasmatters.pictures.errors import PictureRequestError
 from biasmatters.pictures.request import Extra, Request
 from biasmatters.pictures.targets import choose_class
 from biasmatters.reporting.depths import Depth, Depths
-from biasmatters.reporting.labels import method_name, rule_name
-from biasmatters.reporting.portrait import Guess, Portrait
+from biasmatters.reporting.portrait import Portrait
 
 Array = NDArray[np.floating]
-SHOWN = 5
 # What a map of parts may be off by before the figure says that they do not add up.
 ADDS_UP = 1e-3
 
@@ -82,10 +81,10 @@ class Explainer:
         target = self.target.among(logits)
         found = self.method.propagate((x,), target)
         maps = self._maps(x, found)
-        extra = {e.name: m.explain(x, target).map for e, m in self.more}
-        portrait = self._portrait(path, pixels, logits, target, found, {**maps, **extra})
+        maps |= {extra.name: method.explain(x, target).single for extra, method in self.more}
+        portrait = self._portrait(path.name, pixels, logits, found, maps)
         depths = self._depths(portrait, found) if self.request.layers else None
-        arrays = {name: _array(values[0]) for name, values in {**maps, **extra}.items()}
+        arrays = {name: _array(values[0]) for name, values in maps.items()}
         return Explained(portrait, depths, pixels, arrays)
 
     def _input(self, pixels: NDArray[np.uint8]) -> Tensor:
@@ -109,49 +108,26 @@ class Explainer:
 
     def _portrait(
         self,
-        path: Path,
+        title: str,
         pixels: NDArray[np.uint8],
         logits: Tensor,
-        target: int,
         found: Propagation,
-        maps: Mapping[str, Any],
+        maps: Mapping[str, Tensor],
     ) -> Portrait:
-        certificate = found.certify()
-        bias = float(found.bias)
-        inexact = ", ".join(certificate.first_order_ops[:3])
-        verdict = certificate.verdict + (f" ({inexact})" if inexact else "")
-        best = logits.topk(min(SHOWN, len(logits))).indices.tolist()
-        chances = logits.softmax(0)
-        guesses = [
-            Guess(self.card.categories[i], i, float(chances[i]), float(logits[i]))
-            for i in [*best, target]
-        ]
-        height, width = pixels.shape[:2]
+        categories, bias = self.card.categories, float(found.bias)
         return Portrait(
-            title=path.name,
+            title=title,
             network=self.card.name,
             picture=pixels / 255,
-            guesses=guesses[:-1],
-            target=guesses[-1],
+            guesses=likeliest(logits, categories),
+            target=guess(logits, categories, self.target.among(logits)),
             linear=float(found.linear),
             bias=bias,
-            maps={heading: self._shown(name, maps) for name, heading in self._headings().items()},
-            certificate=verdict if certificate.passed else f"{verdict}, NOT PASSED",
+            maps={text: self._shown(name, maps) for name, text in headings(self.request).items()},
+            certificate=verdict(found.certify()),
             residual=float(found.delta.abs()) / (1 + abs(bias)),
-            note=f"the centre, {height} x {width} pixels",
+            note=preparation(self.card.preprocessing),
         )
-
-    def _headings(self) -> dict[str, str]:
-        rule = rule_name(self.request.rule)
-        if self.request.temperature != 1:
-            rule += f" T={self.request.temperature:g}"
-        plain = {
-            "gradient": "Gradient w",
-            "input_x_gradient": "Input × gradient, sums to w·x",  # noqa: RUF001
-            "bbp": f"BBp, {rule}, sums to b",
-            "input_x_gradient_plus_bbp": "Both, sums to f",
-        }
-        return plain | {e.name: method_name(e.name, e.rule) for e in self.request.more}
 
     def _shown(self, name: str, maps: Mapping[str, Tensor]) -> Array:
         extra: dict[str, Extra] = {e.name: e for e in self.request.more}
@@ -189,6 +165,10 @@ def _array(values: Tensor) -> Array:
 
 def _device(name: str) -> torch.device:
     if name != "auto":
-        return torch.device(name)
+        try:
+            return torch.empty(0, device=name).device
+        except (RuntimeError, AssertionError) as error:  # unknown, not built in, or not there
+            why = str(error).partition("\n")[0]
+            raise PictureRequestError(f"device {name} cannot be used: {why}") from error
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")

@@ -37,13 +37,13 @@ def gather(pictures: Sequence[str | Path], out: Path) -> tuple[Item, ...]:
     Raises:
         PictureRequestError: Nothing was named, or a folder holds no picture.
     """
-    found: dict[Path, str] = {}
+    found: dict[Path, tuple[Path, str]] = {}
     for given in pictures:
         for path, name in _files(Path(given), out.resolve()):
-            found.setdefault(path, name)
+            found.setdefault(path.resolve(), (path, name))
     if not found:
         raise PictureRequestError("Name pictures or folders of pictures, or use --example.")
-    return tuple(_items(found))
+    return tuple(_items(list(found.values())))
 
 
 def _files(given: Path, out: Path) -> Iterator[tuple[Path, str]]:
@@ -64,11 +64,11 @@ def _is_picture(path: Path, out: Path) -> bool:
     return right and out not in path.resolve().parents
 
 
-def _items(found: dict[Path, str]) -> Iterator[Item]:
+def _items(found: Sequence[tuple[Path, str]]) -> Iterator[Item]:
     """Tell results apart that would be called the same, on file systems without case too."""
-    alike = Counter(name.lower() for name in found.values())
+    alike = Counter(name.lower() for _, name in found)
     taken: set[str] = set()
-    for path, plain in found.items():
+    for path, plain in found:
         name = plain
         if alike[plain.lower()] > 1:
             name = f"{plain}-{path.suffix.lstrip('.').lower() or 'file'}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from safetensors.numpy import save
 
 from biasmatters.data.download import replacing
+from biasmatters.pictures.errors import PictureRequestError
 from biasmatters.pictures.explainer import Explained
 from biasmatters.pictures.gather import Item
 from biasmatters.pictures.request import FIGURES, Request
@@ -46,6 +47,22 @@ def files_of(item: Item, request: Request) -> dict[str, Path]:
     if request.layers:
         ends |= {f"layers.{name}": f"layers.{name}" for name in request.formats if name in FIGURES}
     return {kind: request.out / f"{item.name}.{end}" for kind, end in ends.items()}
+
+
+def refuse_overwriting(items: Sequence[Item], request: Request) -> None:
+    """Keep results away from the pictures themselves.
+
+    Raises:
+        PictureRequestError: A result would take the place of a picture that is to be explained.
+    """
+    pictures = {item.path.resolve() for item in items}
+    for item in items:
+        for path in files_of(item, request).values():
+            if path.resolve() in pictures:
+                raise PictureRequestError(
+                    f"{path} is to be explained, and its results would take its place: choose "
+                    f"another folder for them than {request.out}."
+                )
 
 
 def record_of(item: Item, request: Request) -> Path:

@@ -52,7 +52,7 @@ def write_overview(
     )
     page = request.out / "index.html"
     with replacing(page) as file:
-        file.write(gallery_page(gallery).encode())
+        file.write(gallery_page(gallery).encode(errors="backslashreplace"))
     return page
 
 

@@ -82,5 +82,5 @@ class Request:
             "temperature": self.temperature,
             "target": self.target,
             "layers": self.layers,
-            "more": {extra.name: dict(extra.settings) for extra in self.more},
+            "more": {e.name: {**e.settings, "reduction": e.reduction} for e in self.more},
         }

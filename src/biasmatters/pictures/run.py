@@ -13,7 +13,7 @@ from biasmatters.data.progress import progress_bar
 from biasmatters.models import zoo
 from biasmatters.pictures.explainer import Explainer
 from biasmatters.pictures.gather import Item, gather
-from biasmatters.pictures.output import Record, finished, key_of, write
+from biasmatters.pictures.output import Record, finished, key_of, refuse_overwriting, write
 from biasmatters.pictures.overview import write_overview
 from biasmatters.pictures.request import Request
 
@@ -60,6 +60,7 @@ def explain_pictures(request: Request) -> Summary:
         BiasmattersError: The network cannot be had or cannot be explained.
     """
     items = gather(request.pictures, request.out)
+    refuse_overwriting(items, request)
     pretrained = zoo.load(request.network)
     explainer = Explainer(pretrained, request)
     records: list[Record] = []
@@ -105,6 +106,7 @@ def _outcome(
     item: Item, request: Request, explainer: Explainer, weights: str, writer: ThreadPoolExecutor
 ) -> Outcome | Future[Record]:
     try:
+        item.name.encode()
         key = key_of(request, weights, item.path)
         record = None if request.again else finished(item, request, key)
         if record is not None:
@@ -112,6 +114,8 @@ def _outcome(
         return writer.submit(write, item, request, explainer.explain(item.path), key)
     except UnreadableImageError as error:
         return str(error)
+    except UnicodeEncodeError:
+        return f"The picture {item.path} cannot be used: its name is not UTF-8. Rename it."
     except OSError as error:
         return f"The picture {item.path} cannot be read: {error.strerror}."
 

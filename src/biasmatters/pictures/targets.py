@@ -64,8 +64,13 @@ def _named(text: str, categories: Sequence[str]) -> int:
         numbers = ", ".join(map(str, places))
         raise PictureRequestError(f"target {text!r} is the name of several classes: {numbers}.")
     near = [name for name in names if wanted and wanted in name][:5]
-    near += [name for name in get_close_matches(wanted, names, n=5) if name not in near]
-    listed = ", ".join(f"{categories[names.index(name)]} ({names.index(name)})" for name in near)
+    near += get_close_matches(wanted, names, n=5)
+    listed = ", ".join(
+        f"{categories[place]} ({place})"
+        for word in dict.fromkeys(near)
+        for place, name in enumerate(names)
+        if name == word
+    )
     advice = f"The nearest: {listed}." if near else "Its number will do as well."
     raise PictureRequestError(
         f"target {text!r}: the network has no such class. {advice} Or use top1, top2, ..."

@@ -105,7 +105,7 @@ def portrait_figure(portrait: Portrait) -> Figure:
     if shown:
         colour_bar(figure, shown)
     heading = f"{portrait.title}: why “{portrait.target.name}”?"
-    figure.suptitle(heading, fontsize=12, color=INK, x=0.012, ha="left")
+    figure.suptitle(heading, fontsize=12, color=INK, x=0.012, ha="left", parse_math=False)
     return figure
 
 
@@ -119,7 +119,7 @@ def _guesses(axes: Axes, portrait: Portrait) -> None:
         axes.barh(place, guess.probability, height=0.38, color=PALETTE[0] if mine else "#b9c3cd")
         axes.text(
             0, place - 0.27, wrap(guess.name, 34).partition("\n")[0], fontsize=8.5, color=INK,
-            va="bottom", fontweight="bold" if mine else "normal",
+            va="bottom", fontweight="bold" if mine else "normal", parse_math=False,
         )  # fmt: skip
         axes.text(
             guess.probability + 0.015, place, f"{100 * guess.probability:.1f} %", fontsize=8,

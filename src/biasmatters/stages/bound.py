@@ -32,15 +32,13 @@ class Bound:
 
     def __call__(self, model: nn.Module) -> Explain:
         """What explains classes ``(N,)`` of ``x (N, C, H, W)`` by maps ``(N, H, W)``."""
-        from biasmatters.training import single_map
-
         attributor = fitted(self.method.part.make(model), self.data, self.batch_size, model)
 
         def explain(x: Tensor, target: Tensor) -> Tensor:
             found = []
             with torch.inference_mode(False), torch.enable_grad():
                 for rows in torch.arange(len(x)).split(self.batch_size):  # type: ignore[no-untyped-call]
-                    made = single_map(attributor.explain(x[rows], target[rows])).detach()
+                    made = attributor.explain(x[rows], target[rows]).single.detach()
                     found.append(reduce_channels(made, self.method.reduction))
             return torch.cat(found)
 

@@ -1,7 +1,7 @@
 """LightningModules that train, attribute and score, and the trainer that runs them."""
 
 from biasmatters.training.classifier import Classifier
-from biasmatters.training.explain import Explain, Explained, single_map
+from biasmatters.training.explain import Explain, Explained
 from biasmatters.training.fit import FitPlan, fit
 from biasmatters.training.predict import predict
 from biasmatters.training.sampler import EpochSampler
@@ -20,5 +20,4 @@ __all__ = [
     "fit",
     "joined",
     "predict",
-    "single_map",
 ]

@@ -82,7 +82,7 @@ class Explain(pl.LightningModule):
         _check(found, image)
         figures = self.diagnose(x, target) if self.diagnose and batch_idx == 0 else {}
         return Explained(
-            maps=single_map(found).detach().cpu(),
+            maps=found.single.detach().cpu(),
             target=target.cpu(),
             image=image.cpu(),
             residual=found.residual.detach().cpu(),
@@ -143,13 +143,6 @@ def _check(found: Attribution, image: Tensor) -> None:
         "that round-off explains. The stage has no result. Explain that image alone in "
         "float64 to see which operation is at fault, and please report it."
     )
-
-
-def single_map(found: Attribution) -> Tensor:
-    """The map of a network with one input."""
-    if not isinstance(found.map, Tensor):
-        raise BiasmattersError("networks with several inputs cannot be run through the pipeline")
-    return found.map
 
 
 def _fallback(found: Attribution) -> Tensor:
