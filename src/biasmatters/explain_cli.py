@@ -19,7 +19,7 @@ EPILOG = """\
 examples:
   biasmatters-explain --example
   biasmatters-explain photo.jpg --target "tabby" --layers
-  biasmatters-explain FOLDER --model resnet50 --format png safetensors --out explained
+  biasmatters-explain FOLDER --model resnet50 --format png,safetensors --out explained
 
 Files already explained in the same way are kept, so a run that was stopped goes on.
 Exit codes: 0 done, 2 wrong request, 4 some pictures were left out (they are named).
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--model", default="efficientnet_lite0", metavar="NAME", help="see --models")
     add("--models", action="store_true", help="list the networks and stop")
     add(
-        "--method", nargs="+", default=["bbp"], metavar="NAME",
+        "--method", type=_names, default=["bbp"], metavar="NAME[,NAME]",
         help="further methods to show beside BBp, by their file in conf/attribution/",
     )  # fmt: skip
     add("--rule", default="softmax_neg_abs", metavar="NAME", help="how BBp splits a unit's bias")
@@ -51,11 +51,18 @@ def parser() -> argparse.ArgumentParser:
         help="top1 to top9, the name of a class, or its number (default: top1)",
     )  # fmt: skip
     add("--out", type=Path, default=Path("explained"), metavar="DIR", help="default: explained")
-    add("--format", nargs="+", default=["png"], metavar="F", help=", ".join(FORMATS))
+    add(
+        "--format", type=_names, default=["png"], metavar="F[,F]",
+        help=f"some of {', '.join(FORMATS)} (default: png)",
+    )  # fmt: skip
     add("--layers", action="store_true", help="also draw where each layer's bias lands")
     add("--device", default="auto", help="cpu, cuda, mps, ... (default: auto)")
     add("--again", action="store_true", help="explain again what is explained already")
     return made
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

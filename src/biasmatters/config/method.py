@@ -38,6 +38,8 @@ def methods_named(
     for name in names:
         if name not in method_names():
             raise unknown_choice("attribution", name, conf)
+    if not (conf / "rule" / f"{rule}.yaml").is_file():
+        raise unknown_choice("rule", rule, conf)
     register()
     GlobalHydra.instance().clear()
     overrides = [
@@ -49,4 +51,4 @@ def methods_named(
         with initialize_config_dir(str(conf), version_base="1.3"):
             return build(compose("config", overrides=overrides)).methods
     except HydraException as error:
-        raise ConfigError(f"rule={rule}: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(f"rule={rule}: {str(error).splitlines()[0]}") from error

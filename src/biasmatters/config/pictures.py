@@ -34,7 +34,8 @@ def pictures_of(spec: ExperimentSpec) -> Request | None:
     """What the key ``pictures`` asks for; None if it names no files.
 
     Raises:
-        ConfigError: Several rules are chosen, or rules that are no names.
+        ConfigError: Several rules are chosen.
+        RuleError: The rule has no name of its own (`RULES`) but a temperature.
         PictureRequestError: A value makes no sense.
     """
     given = spec.config["pictures"]
@@ -56,6 +57,8 @@ def pictures_of(spec: ExperimentSpec) -> Request | None:
         network=given["network"],
         rule=rules[0],
         temperature=spec.config["bbp"]["temperature"],
+        fold=spec.config["bbp"]["fold"],
+        fallback=spec.config["bbp"]["fallback"],
         target=str(given["target"]),
         formats=tuple(given["formats"]),
         layers=given["layers"],

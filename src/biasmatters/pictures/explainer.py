@@ -63,7 +63,9 @@ class Explainer:
         self.target = choose_class(request.target, self.card.categories)
         self.device = _device(request.device)
         self.network = pretrained.network.to(self.device)
-        self.method = BiasBackprop(self.network, request.rule, request.temperature)
+        self.method = BiasBackprop(
+            self.network, request.rule, request.temperature, request.fold, request.fallback
+        )
         self.more = [(extra, extra.make(self.network)) for extra in request.more]
 
     def explain(self, path: Path) -> Explained:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,11 @@ from pathlib import Path
 
 from biasmatters.data.folder import EXTENSIONS
 from biasmatters.pictures.errors import PictureRequestError
+
+# What the second figure of a picture ends in, before its extension.
+LAYERS = ".layers"
+# Bytes of a name, so that a temporary neighbour still has a name that fits.
+LONGEST = 180
 
 
 @dataclass(frozen=True)
@@ -28,14 +35,15 @@ def gather(pictures: Sequence[str | Path], out: Path) -> tuple[Item, ...]:
     """The files that are meant, each once, in the order given; a folder's by path.
 
     Results are called as the file is without its extension, below a folder as the path from there.
-    Where that is the same for several, the extension is added, then a number.
+    Where that is the same for several, the extension is added, then a number; names too long for a
+    file are cut.
 
     Args:
         pictures: Files and folders.
         out: Folder of results; pictures in it are drawings of an earlier run and do not count.
 
     Raises:
-        PictureRequestError: Nothing was named, or a folder holds no picture.
+        PictureRequestError: Nothing was named, a folder holds no picture, or it is ``out`` itself.
     """
     found: dict[Path, tuple[Path, str]] = {}
     for given in pictures:
@@ -50,6 +58,10 @@ def _files(given: Path, out: Path) -> Iterator[tuple[Path, str]]:
     if not given.is_dir():
         yield given, given.stem
         return
+    if given.resolve() == out:
+        raise PictureRequestError(
+            f"{given} holds the pictures, and results need a folder of their own: choose another."
+        )
     below = sorted(path for path in given.rglob("*") if _is_picture(path, out))
     if not below:
         raise PictureRequestError(
@@ -69,12 +81,24 @@ def _items(found: Sequence[tuple[Path, str]]) -> Iterator[Item]:
     alike = Counter(name.lower() for _, name in found)
     taken: set[str] = set()
     for path, plain in found:
-        name = plain
-        if alike[plain.lower()] > 1:
-            name = f"{plain}-{path.suffix.lstrip('.').lower() or 'file'}"
+        name = _short(plain)
+        if alike[plain.lower()] > 1 or plain.lower().endswith(LAYERS):
+            name = f"{name}-{path.suffix.lstrip('.').lower() or 'file'}"
         number = 2
         base = name
         while name.lower() in taken:
             name, number = f"{base}-{number}", number + 1
         taken.add(name.lower())
         yield Item(path, name)
+
+
+def _short(name: str) -> str:
+    """A name of which every part leaves room for endings within a file system's 255 bytes."""
+    parts = name.split("/")
+    return "/".join(part if len(os.fsencode(part)) <= LONGEST else _cut(part) for part in parts)
+
+
+def _cut(part: str) -> str:
+    digest = hashlib.sha256(os.fsencode(part)).hexdigest()[:12]
+    kept = os.fsencode(part)[: LONGEST - len(digest) - 1].decode(errors="ignore")
+    return f"{kept}-{digest}"

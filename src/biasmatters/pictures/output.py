@@ -24,6 +24,8 @@ from biasmatters.reporting.style import pdf, png
 
 # Raised whenever other results come from the same request.
 VERSION = 1
+# Says that a folder of results is ours.
+MARK = ".biasmatters-explain"
 Record = dict[str, Any]
 
 
@@ -49,20 +51,26 @@ def files_of(item: Item, request: Request) -> dict[str, Path]:
     return {kind: request.out / f"{item.name}.{end}" for kind, end in ends.items()}
 
 
-def refuse_overwriting(items: Sequence[Item], request: Request) -> None:
-    """Keep results away from the pictures themselves.
+def claim(items: Sequence[Item], request: Request) -> None:
+    """Make the folder of results, unless something that is not ours would be lost there.
 
     Raises:
-        PictureRequestError: A result would take the place of a picture that is to be explained.
+        PictureRequestError: A result would take the place of a picture that is to be explained, or
+            of a file in a folder that this program did not make.
     """
     pictures = {item.path.resolve() for item in items}
+    ours = (request.out / MARK).is_file()
     for item in items:
-        for path in files_of(item, request).values():
-            if path.resolve() in pictures:
+        for path in (record_of(item, request), *files_of(item, request).values()):
+            if path.resolve() in pictures or (path.exists() and not ours):
                 raise PictureRequestError(
-                    f"{path} is to be explained, and its results would take its place: choose "
-                    f"another folder for them than {request.out}."
+                    f"{path} is there and a result would take its place: choose another folder "
+                    f"for the results than {request.out}."
                 )
+    if ours:
+        return
+    request.out.mkdir(parents=True, exist_ok=True)
+    (request.out / MARK).write_text("Results of biasmatters-explain, which may replace them.\n")
 
 
 def record_of(item: Item, request: Request) -> Path:
@@ -105,7 +113,7 @@ def _content(kind: str, found: Explained, record: Mapping[str, Any]) -> bytes:
         )
         return packed
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
+    np.savez(stream, **arrays)  # type: ignore[arg-type]  # its stub takes names for a switch
     return stream.getvalue()
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from biasmatters.affine.walk import Fallback
 from biasmatters.pictures.errors import PictureRequestError
+from biasmatters.rules import make_rule
 from biasmatters.types import AttributorFactory, Reduction
 
 FIGURES = ("png", "pdf")
@@ -44,6 +46,8 @@ class Request:
         network: Name in the zoo.
         rule: Name of BBp's rule.
         temperature: T of the softmax rules.
+        fold: Whether slopes scale the contributions, as in `BiasBackprop`.
+        fallback: For units without any contributing input, as there.
         target: The class to explain: ``top1`` to ``top9``, a name, or a place among all classes.
         formats: Which files to write for each picture: some of ``FORMATS``.
         layers: Whether to draw where each layer's bias lands (some seconds more each).
@@ -57,6 +61,8 @@ class Request:
     network: str = "efficientnet_lite0"
     rule: str = "softmax_neg_abs"
     temperature: float = 1.0
+    fold: bool = True
+    fallback: Fallback = "uniform"
     target: str = "top1"
     formats: tuple[str, ...] = ("png",)
     layers: bool = False
@@ -65,6 +71,7 @@ class Request:
     again: bool = False
 
     def __post_init__(self) -> None:
+        make_rule(self.rule, self.temperature)  # before a network is loaded for nothing
         unknown = [name for name in self.formats if name not in FORMATS]
         if unknown or not self.formats:
             wrong = ", ".join(unknown) or "nothing"
@@ -80,6 +87,8 @@ class Request:
             "network": self.network,
             "rule": self.rule,
             "temperature": self.temperature,
+            "fold": self.fold,
+            "fallback": self.fallback,
             "target": self.target,
             "layers": self.layers,
             "more": {e.name: {**e.settings, "reduction": e.reduction} for e in self.more},

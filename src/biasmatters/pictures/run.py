@@ -13,7 +13,7 @@ from biasmatters.data.progress import progress_bar
 from biasmatters.models import zoo
 from biasmatters.pictures.explainer import Explainer
 from biasmatters.pictures.gather import Item, gather
-from biasmatters.pictures.output import Record, finished, key_of, refuse_overwriting, write
+from biasmatters.pictures.output import Record, claim, finished, key_of, write
 from biasmatters.pictures.overview import write_overview
 from biasmatters.pictures.request import Request
 
@@ -60,7 +60,7 @@ def explain_pictures(request: Request) -> Summary:
         BiasmattersError: The network cannot be had or cannot be explained.
     """
     items = gather(request.pictures, request.out)
-    refuse_overwriting(items, request)
+    claim(items, request)
     pretrained = zoo.load(request.network)
     explainer = Explainer(pretrained, request)
     records: list[Record] = []

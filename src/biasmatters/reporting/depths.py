@@ -75,9 +75,7 @@ def depths_figure(depths: Depths) -> Figure:
         shown.append(axes)
     if shown:
         colour_bar(figure, shown)
-    figure.suptitle(
-        depths.title, fontsize=12, color=INK, x=0.012, ha="left", parse_math=False
-    )
+    figure.suptitle(depths.title, fontsize=12, color=INK, x=0.012, ha="left", parse_math=False)
     if depths.note:
         figure.supxlabel(wrap(depths.note, 110), fontsize=8, color=MUTED)
     return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -158,7 +159,7 @@ def _parts(axes: Axes, portrait: Portrait) -> None:
         f"residual {scientific(portrait.residual)} of 1 + |b|",
     ]
     for k, line in enumerate(lines):
-        text = wrap(line, 44)
+        text = fill(line, 44)
         axes.text(-1.28 * limit, 3.0 + 0.65 * k, text, fontsize=8, color=MUTED, va="center")
     _off(axes)
 

@@ -88,9 +88,9 @@ class Attribute:
         for name, rows in _chunks(len(images), self.chunk):
             maps, cost = folder / f"{name}.safetensors", folder / f"{name}.json"
             if not cost.exists():
-                tensors, figures = self._explain(
-                    network, attributor, images.select(images.ids[rows])
-                )
+                some = images.select(images.ids[rows])
+                diagnose = None if costs else _diagnosis(attributor)  # what is kept is the first's
+                tensors, figures = self._explain(network, attributor, some, diagnose)
                 write_maps(maps, tensors)
                 write_json(cost, figures)
             parts.append(read_maps(maps))
@@ -103,7 +103,11 @@ class Attribute:
             path.unlink()
 
     def _explain(
-        self, network: torch.nn.Module, attributor: Attributor, images: TensorImages
+        self,
+        network: torch.nn.Module,
+        attributor: Attributor,
+        images: TensorImages,
+        diagnose: Diagnose | None,
     ) -> tuple[dict[str, Tensor], Cost]:
         from biasmatters.baselines.conservation import ConservationWarning
         from biasmatters.data.images import collate
@@ -113,7 +117,7 @@ class Attribute:
             # Said once, of all pictures together.
             warnings.simplefilter("ignore", ConservationWarning)
             batches: list[Explained] = predict(
-                Explain(network, attributor, _diagnosis(attributor)),
+                Explain(network, attributor, diagnose),
                 images,
                 batch_size=self.batch_size,
                 label=f"attribute {self.slug()}",
