@@ -109,3 +109,15 @@ def test_our_own_networks_are_left_alone() -> None:
     spec = build(composed("table1=true", "scale.seeds=[0,1]", "model=[cnn]"))
     assert spec.table1
     assert spec.seeds == (0, 1)
+
+
+def test_a_pretrained_network_wants_photographs() -> None:
+    around = ["experiment=imagenet_methods", "model=imagenet_resnet18"]
+    with pytest.raises(ConfigError, match="which data=cifar10 is not: choose data=imagenet"):
+        build(composed(*around, "data=cifar10"))
+
+
+def test_rules_options_reach_the_request() -> None:
+    request = asked("bbp.fold=false", "bbp.fallback=drop")
+    assert request is not None
+    assert (request.fold, request.fallback) == (False, "drop")

@@ -206,6 +206,11 @@ def _check_pretrained(plain: Mapping[str, Any], data: DataSpec) -> None:
     if zoo_name(data.model) is None:
         return
     name = data.model.name
+    if "preprocessing" not in data.source.settings:
+        raise ConfigError(
+            f"model={name} is pretrained on photographs, which data={data.name} is not: choose "
+            "data=imagenet."
+        )
     if plain["data"]["normalizations"] != [OWN]:
         raise ConfigError(
             f"model={name} is pretrained, so it takes its own scaling of the inputs only: set "
