@@ -30,8 +30,8 @@ class Preparation(Protocol):
 
 
 @dataclass(frozen=True)
-class AsItIs:
-    """Every picture has the size already.
+class _Sized:
+    """What preparations to a fixed size have in common.
 
     Attributes:
         size: Height and width.
@@ -45,6 +45,11 @@ class AsItIs:
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         return self.channels, *self.size
+
+
+@dataclass(frozen=True)
+class AsItIs(_Sized):
+    """Every picture has the size already."""
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """Decode; SizeError if it is of another size."""
@@ -60,21 +65,8 @@ class AsItIs:
 
 
 @dataclass(frozen=True)
-class Cover:
-    """Scale (bicubic) until the size is covered, and cut off what juts out on both sides.
-
-    Attributes:
-        size: Height and width.
-        channels: 3, or 1 for grey.
-    """
-
-    size: tuple[int, int]
-    channels: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width."""
-        return self.channels, *self.size
+class Cover(_Sized):
+    """Scale (bicubic) until the size is covered, and cut off what juts out on both sides."""
 
     def __call__(self, path: Path) -> NDArray[np.uint8]:
         """Decode and scale."""

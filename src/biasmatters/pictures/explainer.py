@@ -14,14 +14,15 @@ from torch import Tensor
 from biasmatters.attribution import BiasBackprop, Landing, landings, reduce_channels
 from biasmatters.attribution.landing import gap
 from biasmatters.attribution.propagation import Propagation
-from biasmatters.data.photograph import prepare_photograph, read_photograph
+from biasmatters.data.normalization import Normalization
+from biasmatters.data.preparation import CentreCrop
 from biasmatters.models.zoo import Pretrained
 from biasmatters.pictures.captions import guess, headings, likeliest, preparation, verdict
 from biasmatters.pictures.errors import PictureRequestError
 from biasmatters.pictures.request import Extra, Request
 from biasmatters.pictures.targets import choose_class
 from biasmatters.reporting.depths import Depth, Depths
-from biasmatters.reporting.portrait import Portrait
+from biasmatters.reporting.portrait import Guess, Portrait
 
 Array = NDArray[np.floating]
 # What a map of parts may be off by before the figure says that they do not add up.
@@ -59,6 +60,9 @@ class Explainer:
 
     def __init__(self, pretrained: Pretrained, request: Request) -> None:
         self.card = pretrained.card
+        how = self.card.preprocessing
+        self.prepare = CentreCrop(how.resize, how.crop, how.interpolation)
+        self.normalization = Normalization("standard", how.mean, how.std)
         self.request = request
         self.target = choose_class(request.target, self.card.categories)
         self.device = _device(request.device)
@@ -74,9 +78,7 @@ class Explainer:
         Raises:
             UnreadableImageError: The file is no picture that can be used.
         """
-        whole = read_photograph(path, smallest=self.card.preprocessing.resize)
-        how = self.card.preprocessing
-        pixels = prepare_photograph(whole, how.resize, how.crop, how.interpolation)
+        pixels = self.prepare(path)
         x = self._input(pixels)
         with torch.no_grad():
             logits = self.network(x)[0].double().cpu()
@@ -84,19 +86,17 @@ class Explainer:
         found = self.method.propagate((x,), target)
         maps = self._maps(x, found)
         maps |= {extra.name: method.explain(x, target).single for extra, method in self.more}
-        portrait = self._portrait(path.name, pixels, logits, found, maps)
+        shown = pixels.transpose(1, 2, 0)
+        chosen = guess(logits, self.card.categories, target)
+        portrait = self._portrait(path.name, shown, logits, chosen, found, maps)
         depths = self._depths(portrait, found) if self.request.layers else None
         arrays = {name: _array(values[0]) for name, values in maps.items()}
-        return Explained(portrait, depths, pixels, arrays)
+        return Explained(portrait, depths, shown, arrays)
 
     def _input(self, pixels: NDArray[np.uint8]) -> Tensor:
         """``(1, 3, H, W)``, normalised as the network was trained."""
-        mean, std = (
-            torch.tensor(values, device=self.device).view(-1, 1, 1)
-            for values in (self.card.preprocessing.mean, self.card.preprocessing.std)
-        )
-        colours = torch.from_numpy(pixels).to(self.device).permute(2, 0, 1).float() / 255
-        return ((colours - mean) / std)[None]
+        colours = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).float() / 255
+        return self.normalization.apply(colours)[None]
 
     def _maps(self, x: Tensor, found: Propagation) -> dict[str, Tensor]:
         gradient, bias = found.recording.weights[0], found.walk.maps[0]
@@ -113,16 +113,17 @@ class Explainer:
         title: str,
         pixels: NDArray[np.uint8],
         logits: Tensor,
+        chosen: Guess,
         found: Propagation,
         maps: Mapping[str, Tensor],
     ) -> Portrait:
-        categories, bias = self.card.categories, float(found.bias)
+        bias = float(found.bias)
         return Portrait(
             title=title,
             network=self.card.name,
             picture=pixels / 255,
-            guesses=likeliest(logits, categories),
-            target=guess(logits, categories, self.target.among(logits)),
+            guesses=likeliest(logits, self.card.categories),
+            target=chosen,
             linear=float(found.linear),
             bias=bias,
             maps={text: self._shown(name, maps) for name, text in headings(self.request).items()},

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from safetensors.numpy import save
 
+from biasmatters.data.checksum import sha256_of
 from biasmatters.data.download import replacing
 from biasmatters.pictures.errors import PictureRequestError
 from biasmatters.pictures.explainer import Explained
@@ -23,7 +24,7 @@ from biasmatters.reporting.portrait import Portrait, portrait_figure
 from biasmatters.reporting.style import pdf, png
 
 # Raised whenever other results come from the same request.
-VERSION = 1
+VERSION = 2
 # Says that a folder of results is ours.
 MARK = ".biasmatters-explain"
 Record = dict[str, Any]
@@ -37,9 +38,8 @@ def key_of(request: Request, weights: str, picture: Path) -> str:
         weights: sha256 of the network's weights.
         picture: The file.
     """
-    with picture.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    parts = {"version": VERSION, "weights": weights, "picture": content, **request.settings()}
+    content = {"weights": weights, "picture": sha256_of(picture)}
+    parts = {"version": VERSION, **content, **request.settings()}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
