@@ -206,7 +206,7 @@ class BiasBackprop(GradientAttribution):  # type: ignore[misc]
         found = self._engine().propagate(xs, _selector(target), extra)
         maps, total = found.walk.maps, found.bias
         if self.part == "both":
-            weights, total = found.recording.weights, found.recording.output
+            weights, total = found.point.weights, found.point.output
             maps = tuple(w * x.detach() + m for w, x, m in zip(weights, xs, maps, strict=True))
         return maps, _total(maps) - total
 

@@ -9,21 +9,21 @@ from torch import Tensor, nn
 from biasmatters import BiasBackprop, InputError
 from biasmatters.attribution import Landing, landings
 from biasmatters.attribution.landing import gap
-from biasmatters.attribution.propagation import Propagation
+from biasmatters.attribution.propagation import CertifiedPropagation
 from tests.affine.nets import Residual, seeded
 
 LINEAR = ("softmax_neg_abs", "softmax_abs", "uniform", "proportional")
 
 
-def found(rule: str, parts: int = 3, seed: int = 0) -> tuple[Propagation, list[Landing]]:
+def found(rule: str, parts: int = 3, seed: int = 0) -> tuple[CertifiedPropagation, list[Landing]]:
     torch.manual_seed(seed)
     network = seeded(Residual())
     method = BiasBackprop(network, rule)
-    propagation = method.propagate((torch.randn(1, 2, 8, 8).double(),), 1)
+    propagation = method.certified((torch.randn(1, 2, 8, 8).double(),), 1, keep=True)
     return propagation, list(landings(method, propagation, parts))
 
 
-def difference(whole: Propagation, parts: list[Landing]) -> float:
+def difference(whole: CertifiedPropagation, parts: list[Landing]) -> float:
     together = torch.stack([part.map for part in parts]).sum(0)
     return float((whole.walk.maps[0] - together).abs().max())
 
@@ -54,7 +54,7 @@ def by_hand(whole: Tensor, parts: list[Landing]) -> float:
 @pytest.mark.parametrize("rule", [*LINEAR, "softmax_signed"])
 def test_each_part_sums_to_what_its_layers_put_in(rule: str) -> None:
     whole, landed = found(rule)
-    ledger = {row.name: float(row.share) for row in whole.recording.ledger()}
+    ledger = {row.name: float(row.share) for row in whole.ledger}
     for part in landed:
         assert float(part.injected) == pytest.approx(sum(ledger[name] for name in part.layers))
         assert float(part.map.sum()) == pytest.approx(float(part.injected), abs=1e-9)
@@ -66,7 +66,7 @@ def test_each_part_sums_to_what_its_layers_put_in(rule: str) -> None:
 )
 def test_neighbours_share_a_part_and_none_is_empty(parts: int, lengths: list[int]) -> None:
     whole, landed = found("uniform", parts)
-    names = [row.name for row in whole.recording.ledger() if float(row.share)]
+    names = [row.name for row in whole.ledger if float(row.share)]
     assert len(names) == len(set(names)) == 6
     assert [len(part.layers) for part in landed] == lengths
     assert [name for part in landed for name in part.layers] == names
@@ -77,7 +77,7 @@ def test_the_last_layers_part_alone_is_what_a_network_without_other_biases_has()
     network = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3)).double()
     x = torch.randn(1, 5).double()
     method = BiasBackprop(network, "proportional")
-    *_, last = landings(method, method.propagate((x,), 2), 2)
+    *_, last = landings(method, method.certified((x,), 2, keep=True), 2)
     assert float(last.injected) == pytest.approx(network[2].bias[2].item())
     hidden = network[1](network[0](x))[0].detach()
     upper = (network[2].weight[2] * hidden).detach().abs()
@@ -88,7 +88,7 @@ def test_the_last_layers_part_alone_is_what_a_network_without_other_biases_has()
 
 def bare(make: Callable[[], nn.Module]) -> list[Landing]:
     method = BiasBackprop(make())
-    return list(landings(method, method.propagate((torch.ones(1, 4),), 0)))
+    return list(landings(method, method.certified((torch.ones(1, 4),), 0, keep=True)))
 
 
 def test_a_network_without_biases_has_no_parts() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.recording import Recording
+from biasmatters.affine.recording import Point, Recording
 from biasmatters.types import Certificate, Ledger
 
 RELATIVE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 1e-1, torch.float16: 2e-2}
@@ -19,11 +19,9 @@ def relative(dtype: torch.dtype) -> float:
     return RELATIVE.get(dtype, 1e-4)
 
 
-def linear_part(recording: Recording) -> Tensor:
+def linear_part(point: Point) -> Tensor:
     """``w . x`` for each sample, ``(N,)``, by the gradient that autograd gave."""
-    parts = [
-        row_sums(w * x.detach()) for w, x in zip(recording.weights, recording.inputs, strict=True)
-    ]
+    parts = [row_sums(w * x.detach()) for w, x in zip(point.weights, point.inputs, strict=True)]
     return torch.stack(parts).sum(0)
 
 

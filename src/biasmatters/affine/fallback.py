@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import any_left
+from biasmatters.affine.maps.conv import ConvMap
+from biasmatters.affine.masks import any_left, count
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
 
 # Connections listed at a time for each thread, and the share of units up to which they are listed.
@@ -27,7 +28,8 @@ def hand_to_support(
     Returns:
         The inputs' bias, and the tau of units that have no input at all, None if there are none.
     """
-    if isinstance(mixing, Tileable) and int(tau.count_nonzero()) < FEW * tau.numel():
+    counted = exponent == 0 and isinstance(mixing, ConvMap)
+    if isinstance(mixing, Tileable) and not counted and count(tau) < FEW * tau.numel():
         return _listed(mixing, x, tau, exponent)
     support = mixing.power(exponent, x)
     total = _sizes(mixing, exponent, x, support)
@@ -56,12 +58,12 @@ def _listed(
     at = mixing.addresses(real.shape, tau.shape, units)
     beta, lost = torch.zeros_like(flat), torch.zeros_like(carried)
     for some, places, coefficients in at.pieces(LISTED):
-        sizes = raise_to(coefficients.to(x.dtype), exponent) * flat[places]
+        sizes = raise_to(coefficients.to(x.dtype), exponent) * flat.take(places)
         total, here = sizes.sum(1), carried[units[some]]
         share = here / total
         reached = (total > 0) & share.isfinite()
         share = share.where(reached, 0)
-        beta.index_add_(0, places.flatten(), (sizes * share[:, None]).flatten())
+        beta.scatter_add_(0, places.flatten(), (sizes * share[:, None]).flatten())
         lost[units[some]] = here.masked_fill(reached, 0)
     lost = lost.reshape(tau.shape)
     return mixing.take_up(beta.reshape(real.shape), x.shape), _unless_empty(lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from biasmatters.affine.target import (
 )
 from biasmatters.types import Ledger, LedgerRow, Target
 
-__all__ = ["Options", "Recording", "Step", "record"]
+__all__ = ["Options", "Point", "Recording", "Step", "record"]
 
 
 @dataclass(frozen=True)
@@ -73,49 +74,65 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """Everything the engine knows after one forward and one backward pass.
+class Point:
+    """Where a model is explained, and the value and gradient there.
 
     Attributes:
         inputs: The model's inputs, as leaves.
-        steps: The operations in order of execution.
         output: ``(N,)`` what is explained.
         target: ``(N,)`` its class, or None.
         weights: Gradient by each input.
-        frozen: Operations that cut the dependence on the input.
-        boundaries: Choices made beside the operations, such as comparisons.
     """
 
     inputs: tuple[Tensor, ...]
-    steps: tuple[Step, ...]
     output: Tensor
     target: Tensor | None
     weights: tuple[Tensor, ...]
-    frozen: tuple[str, ...]
-    boundaries: tuple[Boundary, ...]
 
     @property
     def samples(self) -> int:
         """Number of samples N."""
         return self.inputs[0].shape[0]
 
+
+@dataclass(frozen=True)
+class Recording(Point):
+    """Everything the engine knows after one forward and one backward pass.
+
+    Attributes:
+        steps: The operations in order of execution.
+        frozen: Operations that cut the dependence on the input.
+        boundaries: Choices made beside the operations, such as comparisons.
+    """
+
+    steps: tuple[Step, ...]
+    frozen: tuple[str, ...]
+    boundaries: tuple[Boundary, ...]
+
+    @property
+    def point(self) -> Point:
+        """All but what the operations were."""
+        return Point(self.inputs, self.output, self.target, self.weights)
+
+    @cached_property
+    def accounts(self) -> tuple[Ledger, Tensor]:
+        """`ledger` and `injected_mass`, which one pass gives."""
+        zero = torch.zeros_like(self.output)
+        rows, mass = [], zero
+        for step in self.steps:
+            if step.intercept is not None and step.grad is not None:
+                share, size = _weigh(step.grad, step.intercept, step.node.axis, self.samples)
+                rows.append(LedgerRow(step.label, step.form.kind, step.node.call.op, share))
+                mass = mass + size.to(mass)
+        return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),)), mass
+
     def ledger(self) -> Ledger:
         """The bias share of every operation that has an intercept."""
-        zero = torch.zeros_like(self.output)
-        rows = [
-            LedgerRow(s.label, s.form.kind, s.node.call.op, _weigh(s, self.samples))
-            for s in self.steps
-            if s.intercept is not None and s.grad is not None
-        ]
-        return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),))
+        return self.accounts[0]
 
     def injected_mass(self) -> Tensor:
         """Sum of ``|G * intercept|`` over all units of all operations, ``(N,)``."""
-        total = torch.zeros_like(self.output)
-        for step in self.steps:
-            if step.intercept is not None and step.grad is not None:
-                total = total + _weigh(step, self.samples, sizes=True).to(total)
-        return total
+        return self.accounts[1]
 
 
 def record(
@@ -151,7 +168,7 @@ def record(
             frozen, boundaries = tuple(tape.frozen), tuple(tape.boundaries)
         finally:
             tape.release()
-    return Recording(leaves, steps, value.detach(), chosen, weights, frozen, boundaries)
+    return Recording(leaves, value.detach(), chosen, weights, steps, frozen, boundaries)
 
 
 def _explain(
@@ -255,16 +272,16 @@ def _labels(nodes: list[Node]) -> list[str]:
     return labels
 
 
-def _weigh(step: Step, samples: int, *, sizes: bool = False) -> Tensor:
-    """``<G, intercept>`` of each sample, or of their sizes; G first where the intercept repeats."""
-    if step.grad is None or step.intercept is None:
-        return torch.zeros(samples)
-    grad, axis, intercept = step.grad, step.node.axis, step.intercept.to(step.grad.dtype)
+def _weigh(grad: Tensor, intercept: Tensor, axis: int, samples: int) -> tuple[Tensor, Tensor]:
+    """``<G, intercept>`` of each sample, and that of their sizes."""
+    intercept = intercept.to(grad.dtype)
     shape = [1] * (grad.ndim - intercept.ndim) + list(intercept.shape)
     repeats = [a for a in range(grad.ndim) if shape[a] == 1 and a != axis]
-    if repeats and sizes:
-        grad = torch.linalg.vector_norm(grad, 1, repeats, keepdim=True)
-    elif repeats:
-        grad = grad.sum(repeats, keepdim=True)
-    product = grad * intercept.reshape(shape)
-    return per_sample(product.abs_() if sizes else product, axis, samples)
+    if not repeats:
+        product = grad * intercept.reshape(shape)
+        share = per_sample(product, axis, samples)
+        return share, per_sample(product.abs_(), axis, samples)
+    # G is added up first where the intercept repeats.
+    product = grad.sum(repeats, keepdim=True) * intercept.reshape(shape)
+    sizes = grad.abs().sum(repeats, keepdim=True) * intercept.reshape(shape).abs()
+    return per_sample(product, axis, samples), per_sample(sizes, axis, samples)

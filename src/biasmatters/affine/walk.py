@@ -23,7 +23,7 @@ from biasmatters.affine.axis import labels, per_sample, row_sums
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.fallback import hand_to_support
-from biasmatters.affine.masks import any_left, left_out
+from biasmatters.affine.masks import all_present, any_left, left_out, once
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.pieces import pieces
 from biasmatters.affine.precision import at_least_single, full_precision
@@ -89,7 +89,7 @@ class Walk:
             self.probe(self._label, mixing, x, tau, scale)
         beta, live = self.split(mixing, x, tau, scale)
         live = live.to(dtype)
-        if not any(any_left(left_out(*parts)) for parts in pieces(tau, live)):
+        if _everywhere(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
             return beta
         return beta + self._fall_back(mixing, x, left_out(tau, live), axis, home)
 
@@ -127,6 +127,12 @@ class Walk:
         return values[labels(x.shape, axis, self.samples, rows)].to(x.dtype)
 
 
+def _everywhere(live: Tensor) -> bool:
+    """Whether a mask that shows few numbers in many places is 1 in all of them."""
+    few = once(live)
+    return few.numel() < live.numel() and all_present(few)
+
+
 @dataclass(frozen=True)
 class WalkResult:
     """Bias maps for the inputs, the walk's accounts, and layer maps on request."""
@@ -146,6 +152,7 @@ def walk(
     keep_layers: bool = False,
     probe: Probe | None = None,
     put_in: Container[str] | None = None,
+    steps: list[Step] | None = None,
 ) -> WalkResult:
     """Propagate the bias of a recorded forward pass down to the inputs.
 
@@ -158,22 +165,26 @@ def walk(
         keep_layers: Whether to return the bias that arrives at each operation's output.
         probe: Called with every mixing operation.
         put_in: Labels of the operations whose own bias counts; None for all of them.
+        steps: Those of a recording without steps of its own. They are taken off the end as the
+            walk is done with them, so that their memory is free for what it makes.
     """
+    steps = list(recording.steps) if steps is None else steps
     precision = full_precision(recording.output.device)
     with torch.inference_mode(False), torch.no_grad(), precision:
-        scales = folded_scales(recording.steps) if fold else {}
+        scales = folded_scales(steps) if fold else {}
         state = Walk(split, fallback, recording.samples, recording.output, probe)
         betas: dict[int, Tensor] = {}
         layers: dict[str, Tensor] = {}
-        for i in reversed(range(len(recording.steps))):
-            step = recording.steps[i]
+        while steps:
+            step = steps.pop()
+            scale = scales.pop(len(steps), None)
             own = put_in is None or step.label in put_in
             tau = _total(betas.pop(id(step.output), None), step, own=own)
             if tau is None:
                 continue
             if keep_layers:
                 layers[step.label] = tau
-            hand_on(step, tau, state, scales[i]() if i in scales else None, betas)
+            hand_on(step, tau, state, None if scale is None else scale(), betas)
         maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in recording.inputs)
         refuse_nan(maps)
     return WalkResult(maps, state.fallback_mass, state.dropped, layers)

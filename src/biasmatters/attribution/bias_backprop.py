@@ -10,16 +10,17 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
+from biasmatters.affine.certify import certify, linear_part
 from biasmatters.affine.descent import descent
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
-from biasmatters.affine.recording import Options, record
+from biasmatters.affine.recording import Options, Recording, Step, record
 from biasmatters.affine.target import OutputSelector
-from biasmatters.affine.walk import Fallback, Probe, SplitFunction, walk
+from biasmatters.affine.walk import Fallback, Probe, SplitFunction, WalkResult, walk
 from biasmatters.attribution.chunks import argument_rows, arguments, chunks, target_rows
 from biasmatters.attribution.entropy import EntropyProbe
 from biasmatters.attribution.profile import Profiler
-from biasmatters.attribution.propagation import Propagation
+from biasmatters.attribution.propagation import CertifiedPropagation, Propagation
 from biasmatters.rules import Rule, make_rule
 from biasmatters.types import Attribution, Signal, Target
 
@@ -137,20 +138,20 @@ class BiasBackprop:
         probe = EntropyProbe(self.rule) if diagnostics else None
         profiler = Profiler(self.rule) if profile else None
         inputs = x if isinstance(x, tuple) else (x,)
-        found = self.propagate(
+        found = self.certified(
             inputs,
             target,
             layers=layers,
             probe=profiler.enter if profiler else probe,
             split=profiler.split if profiler else None,
+            measure_margin=diagnostics,
         )
-        certificate = found.certify(measure_margin=diagnostics)
         return Attribution(
             map=found.walk.maps if isinstance(x, tuple) else found.walk.maps[0],
-            target=found.recording.target,
+            target=found.point.target,
             residual=found.delta.abs(),
-            tolerance=certificate.tolerance,
-            certificate=certificate,
+            tolerance=found.certificate.tolerance,
+            certificate=found.certificate,
             layers=found.walk.layers,
             diagnostics=probe.means() if probe is not None else {},
             profile=profiler.costs() if profiler is not None else (),
@@ -177,6 +178,21 @@ class BiasBackprop:
         )
 
     def propagate(
+        self, inputs: tuple[Tensor, ...], target: Target = None, extra: tuple[Any, ...] = ()
+    ) -> Propagation:
+        """One recording with the walk over it, for methods that need no certificate.
+
+        Args:
+            inputs: Each ``(N, *features)``.
+            target: As in `biasmatters.local_affine`.
+            extra: Further positional arguments of the model.
+        """
+        recording = self._record(inputs, target, extra)
+        # No name but the list's holds the steps, which the walk lets go.
+        steps, recording = list(recording.steps), replace(recording, steps=())
+        return Propagation(recording.point, self._walk(recording, steps))
+
+    def certified(
         self,
         inputs: tuple[Tensor, ...],
         target: Target = None,
@@ -185,25 +201,51 @@ class BiasBackprop:
         layers: bool = False,
         probe: Probe | None = None,
         split: SplitFunction | None = None,
-    ) -> Propagation:
-        """One recording with the walk over it, for methods that build on both.
+        measure_margin: bool = False,
+        keep: bool = False,
+    ) -> CertifiedPropagation:
+        """The same with a certificate, for methods that build on both.
 
         Args:
-            inputs: Each ``(N, *features)``.
-            target: As in `biasmatters.local_affine`.
-            extra: Further positional arguments of the model.
+            inputs: As in `propagate`.
+            target: Likewise.
+            extra: Likewise.
             layers: Whether to keep the bias that arrives at each operation.
             probe: Called with every mixing operation.
             split: In place of the rule's own.
+            measure_margin: As in `biasmatters.affine.certify.certify`.
+            keep: Whether to keep the recording, which holds all activations.
         """
-        options = replace(self.options, args=extra)
-        recording = record(self.model, inputs, target, options)
-        result = walk(
+        recording = self._record(inputs, target, extra)
+        ledger = recording.ledger()
+        bias = recording.output - linear_part(recording)
+        certificate = certify(recording, ledger, bias, measure_margin=measure_margin)
+        kept, steps = (recording, None) if keep else (None, list(recording.steps))
+        recording = recording if keep else replace(recording, steps=())
+        found = self._walk(recording, steps, layers=layers, probe=probe, split=split)
+        certificate = replace(certificate, fallback_mass=found.fallback_mass)
+        return CertifiedPropagation(recording.point, found, ledger, certificate, kept)
+
+    def _record(
+        self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]
+    ) -> Recording:
+        return record(self.model, inputs, target, replace(self.options, args=extra))
+
+    def _walk(
+        self,
+        recording: Recording,
+        steps: list[Step] | None,
+        *,
+        layers: bool = False,
+        probe: Probe | None = None,
+        split: SplitFunction | None = None,
+    ) -> WalkResult:
+        return walk(
             recording,
             split or self.rule.split,
             fold=self.fold,
             fallback=self.fallback,
             keep_layers=layers,
             probe=probe,
+            steps=steps,
         )
-        return Propagation(recording, result)

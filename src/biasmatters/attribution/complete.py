@@ -65,5 +65,5 @@ class Complete:
                 f"{type(self.method).__name__} gives no map like the input {tuple(x.shape)}, so "
                 "there is nothing to add the bias to; choose a method over input features."
             )
-        found = self._bbp.propagate((x,), target if part.target is None else part.target)
+        found = self._bbp.certified((x,), target if part.target is None else part.target)
         return found.whole(part.map, SLACK * row_sums(part.map.abs()))

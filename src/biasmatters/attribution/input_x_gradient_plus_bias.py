@@ -34,5 +34,5 @@ class InputXGradientPlusBias:
 
     def explain(self, x: Tensor, target: Target = None) -> Attribution:
         """``w * x + beta`` like x ``(N, *features)``, from one recording."""
-        found = self._bbp.propagate((x,), target)
-        return found.whole(found.recording.weights[0] * x.detach())
+        found = self._bbp.certified((x,), target)
+        return found.whole(found.point.weights[0] * x.detach())

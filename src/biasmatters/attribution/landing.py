@@ -13,7 +13,7 @@ from biasmatters.affine.axis import row_sums
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.walk import walk
 from biasmatters.attribution.bias_backprop import BiasBackprop
-from biasmatters.attribution.propagation import Propagation
+from biasmatters.attribution.propagation import CertifiedPropagation
 from biasmatters.types import LedgerRow
 
 
@@ -32,7 +32,9 @@ class Landing:
     map: Tensor
 
 
-def landings(method: BiasBackprop, found: Propagation, parts: int = 6) -> Iterator[Landing]:
+def landings(
+    method: BiasBackprop, found: CertifiedPropagation, parts: int = 6
+) -> Iterator[Landing]:
     """Bias back-propagation layer by layer: neighbouring layers share a map.
 
     For a rule that does not look at the bias itself (all of ours but ``softmax_signed``) the
@@ -40,7 +42,7 @@ def landings(method: BiasBackprop, found: Propagation, parts: int = 6) -> Iterat
 
     Args:
         method: The method that made ``found``.
-        found: What its ``propagate`` returned, for one input.
+        found: What its ``certified`` returned, with ``keep=True``, for one input.
         parts: In how many parts the layers with a bias are cut, of nearly as many layers each;
             every part costs one walk.
 
@@ -48,11 +50,13 @@ def landings(method: BiasBackprop, found: Propagation, parts: int = 6) -> Iterat
         The parts, from the input upwards.
 
     Raises:
-        InputError: If there is no part to make.
+        InputError: If there is no part to make, or nothing to make it from.
     """
     if parts < 1:
         raise InputError(f"parts={parts}: give 1 or more.")
-    rows = [row for row in found.recording.ledger() if bool((row.share != 0).any())]
+    if found.recording is None:
+        raise InputError("The recording was let go; call certified(..., keep=True).")
+    rows = [row for row in found.ledger if bool((row.share != 0).any())]
     for part in _cut(rows, parts):
         names = tuple(row.name for row in part)
         result = walk(

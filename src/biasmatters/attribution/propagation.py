@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,49 +10,53 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import certify, linear_part, relative
-from biasmatters.affine.recording import Recording
+from biasmatters.affine.certify import linear_part, relative
+from biasmatters.affine.recording import Point, Recording
 from biasmatters.affine.walk import WalkResult
-from biasmatters.types import Attribution, Certificate
+from biasmatters.types import Attribution, Certificate, Ledger
 
 
 @dataclass(frozen=True)
 class Propagation:
-    """A model recorded at its inputs, and its bias brought down to them.
+    """A model's value and gradient at its inputs, and its bias brought down to them.
 
     Attributes:
-        recording: One forward and backward pass.
+        point: From one forward and one backward pass.
         walk: The bias maps with their accounts.
     """
 
-    recording: Recording
+    point: Point
     walk: WalkResult
 
     @cached_property
     def linear(self) -> Tensor:
         """``w . x`` of each sample, ``(N,)``."""
-        return linear_part(self.recording)
+        return linear_part(self.point)
 
     @property
     def bias(self) -> Tensor:
         """``f - w . x`` of each sample, ``(N,)``."""
-        return self.recording.output - self.linear
+        return self.point.output - self.linear
 
     @property
     def delta(self) -> Tensor:
         """By how much the maps, with what was dropped, exceed the bias, ``(N,)``."""
-        total = torch.stack([row_sums(m) for m in self.walk.maps]).sum(0)
-        return total + self.walk.dropped - self.bias
+        return _total(self.walk.maps) + self.walk.dropped - self.bias
 
-    def certify(self, *, measure_margin: bool = False) -> Certificate:
-        """The certificate of the recording, with the mass that took the fallback."""
-        return certify(
-            self.recording,
-            self.recording.ledger(),
-            self.bias,
-            self.walk.fallback_mass,
-            measure_margin=measure_margin,
-        )
+
+@dataclass(frozen=True)
+class CertifiedPropagation(Propagation):
+    """A propagation that says how exact it is.
+
+    Attributes:
+        ledger: The bias share of every operation.
+        certificate: Of the recording, with the mass that took the fallback.
+        recording: What was walked over, None if it was let go.
+    """
+
+    ledger: Ledger
+    certificate: Certificate
+    recording: Recording | None
 
     def whole(self, part: Tensor, slack: Tensor | float = 0.0) -> Attribution:
         """A map of ``w . x`` with the bias map added, which should sum to f(x).
@@ -60,15 +65,18 @@ class Propagation:
             part: Like x.
             slack: ``(N,)`` what the part may be off by besides round-off.
         """
-        certificate, made = self.certify(), part + self.walk.maps[0]
-        output = self.recording.output
-        total = row_sums(made) + self.walk.dropped
+        certificate, made = self.certificate, part + self.walk.maps[0]
+        output = self.point.output
         round_off = certificate.tolerance + relative(self.bias.dtype) * self.linear.abs()
         return Attribution(
             map=made,
-            target=self.recording.target,
-            residual=(total - output).abs(),
+            target=self.point.target,
+            residual=(_total([made]) + self.walk.dropped - output).abs(),
             tolerance=round_off + slack,
             certificate=certificate,
             bias_share=torch.where(output == 0, torch.nan, self.bias / output),
         )
+
+
+def _total(maps: Sequence[Tensor]) -> Tensor:
+    return torch.stack([row_sums(values) for values in maps]).sum(0)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from biasmatters.attribution import BiasBackprop, Landing, landings, reduce_channels
 from biasmatters.attribution.landing import gap
-from biasmatters.attribution.propagation import Propagation
+from biasmatters.attribution.propagation import CertifiedPropagation
 from biasmatters.data.normalization import Normalization
 from biasmatters.data.preparation import CentreCrop
 from biasmatters.models.zoo import Pretrained
@@ -83,7 +83,7 @@ class Explainer:
         with torch.no_grad():
             logits = self.network(x)[0].double().cpu()
         target = self.target.among(logits)
-        found = self.method.propagate((x,), target)
+        found = self.method.certified((x,), target, keep=self.request.layers)
         maps = self._maps(x, found)
         maps |= {extra.name: method.explain(x, target).single for extra, method in self.more}
         shown = pixels.transpose(1, 2, 0)
@@ -98,8 +98,8 @@ class Explainer:
         colours = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).float() / 255
         return self.normalization.apply(colours)[None]
 
-    def _maps(self, x: Tensor, found: Propagation) -> dict[str, Tensor]:
-        gradient, bias = found.recording.weights[0], found.walk.maps[0]
+    def _maps(self, x: Tensor, found: CertifiedPropagation) -> dict[str, Tensor]:
+        gradient, bias = found.point.weights[0], found.walk.maps[0]
         product = gradient * x
         return {
             "gradient": gradient,
@@ -114,7 +114,7 @@ class Explainer:
         pixels: NDArray[np.uint8],
         logits: Tensor,
         chosen: Guess,
-        found: Propagation,
+        found: CertifiedPropagation,
         maps: Mapping[str, Tensor],
     ) -> Portrait:
         bias = float(found.bias)
@@ -127,7 +127,7 @@ class Explainer:
             linear=float(found.linear),
             bias=bias,
             maps={text: self._shown(name, maps) for name, text in headings(self.request).items()},
-            certificate=verdict(found.certify()),
+            certificate=verdict(found.certificate),
             residual=float(found.delta.abs()) / (1 + abs(bias)),
             note=preparation(self.card.preprocessing),
         )
@@ -137,9 +137,9 @@ class Explainer:
         reduction = extra[name].reduction if name in extra else "sum"
         return _array(reduce_channels(maps[name], reduction)[0])
 
-    def _depths(self, portrait: Portrait, found: Propagation) -> Depths:
+    def _depths(self, portrait: Portrait, found: CertifiedPropagation) -> Depths:
         parts = list(landings(self.method, found))
-        ledger = [(row.name, float(row.share)) for row in found.recording.ledger()]
+        ledger = [(row.name, float(row.share)) for row in found.ledger]
         off = float(gap(found.walk.maps[0], parts)) if parts else 0.0
         note = ""
         if off > ADDS_UP:

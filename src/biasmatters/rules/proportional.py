@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import present
+from biasmatters.affine.masks import largest
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.pieces import pieces
+from biasmatters.rules.softmax import passing
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,30 @@ class Proportional:
         size = x.abs()
         share = sizes.forward(size)
         share = share.clone() if share is size else share
+        slopes = passing(scale)
+        if share.numel() and float(share.amin()) > _least(largest(tau), tau.dtype):
+            torch.div(tau, share, out=share)
+            live = share.new_ones(()) if slopes is None else slopes
+            share = share if slopes is None else share.mul_(slopes)
+            return size.mul_(sizes.transpose(share)), live.expand_as(tau)
         live = torch.empty_like(share)
-        for parts in pieces(tau, share, live, *(() if scale is None else (scale,))):
+        masks = () if slopes is None else (slopes.expand_as(tau),)
+        for parts in pieces(tau, share, live, *masks):
             _divide(*parts)
-        return sizes.transpose(share).mul_(size), live
+        return size.mul_(sizes.transpose(share)), live
 
 
-def _divide(tau: Tensor, total: Tensor, live: Tensor, slope: Tensor | None = None) -> None:
+def _least(tau: float, dtype: torch.dtype) -> float:
+    """Contributions so small that their quotients leave the number format count as none."""
+    limits = torch.finfo(dtype)
+    return max(tau / limits.max / limits.eps, limits.tiny)
+
+
+def _divide(tau: Tensor, total: Tensor, live: Tensor, mask: Tensor | None = None) -> None:
     """Write tau for each 1 of the total over the total, and which units are live over ``live``."""
     limits = torch.finfo(tau.dtype)
-    # Contributions so small that their quotients leave the number format count as none.
     least = tau.abs().mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
-    torch.sub(total, least, out=live).sign_().clamp_min_(0)
-    if slope is not None:
-        live.mul_(present(slope))
+    torch.gt(total, least, out=live)
+    if mask is not None:
+        live.mul_(mask)
     torch.div(tau, torch.maximum(total, least, out=least), out=total).mul_(live)

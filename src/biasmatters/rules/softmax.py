@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import above, present
+from biasmatters.affine.masks import above, all_present, once, present
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.rule import RuleError
 
@@ -66,6 +66,19 @@ def live_by(count: Tensor, scale: Tensor | None) -> Tensor:
     """1 where a unit has any contribution, by its number of connections and its slope."""
     live = above(count, 0.5)
     return live if scale is None else live.mul_(present(scale))
+
+
+def passing(scale: Tensor | None) -> Tensor | None:
+    """1 where a slope is not 0, None where none is, as far as that is seen without looking at all.
+
+    Behind a batch-norm alone a channel has one slope, which is hardly ever 0.
+    """
+    if scale is None:
+        return None
+    few = once(scale)
+    if few.numel() < scale.numel() and all_present(few):
+        return None
+    return present(few)
 
 
 def contributions(count: Tensor, tau: Tensor) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import present
+from biasmatters.affine.masks import all_present, once, present
 from biasmatters.affine.mixing import Mixing
-from biasmatters.affine.pieces import pieces
-from biasmatters.rules.softmax import live_by
+from biasmatters.rules.softmax import live_by, passing
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,12 @@ class Uniform:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
         support = mixing.power(0, x)
         some = present(x)
-        count = _once(support.forward(some))
+        count = once(support.forward(some))
         reached = live_by(count, None)
-        share, live = tau * reached.div(count.clamp_min(1)), reached.expand_as(tau)
-        if scale is not None:
-            live = torch.empty_like(share).copy_(reached)
-            for handed, mask, slope in pieces(share, live, scale):
-                passed = present(slope)
-                handed.mul_(passed)
-                mask.mul_(passed)
-        return some.mul_(support.transpose(share)), live
-
-
-def _once(count: Tensor) -> Tensor:
-    """A number for many units where one number is shown to all of them."""
-    return count[tuple(slice(0, 1) if step == 0 else slice(None) for step in count.stride())]
+        each = reached.div(count.clamp_min(1))
+        slopes = passing(scale)
+        if slopes is None:
+            return some.mul_(support.transpose(tau * each)), reached.expand_as(tau)
+        share = tau * slopes
+        live = slopes if all_present(count) else slopes * reached
+        return some.mul_(support.transpose(share.mul_(each))), live.expand_as(tau)

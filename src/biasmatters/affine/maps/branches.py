@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from biasmatters.affine.mixing import Connections, Linear, raise_to
@@ -24,6 +26,8 @@ class BranchMap:
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
         powers = raise_to(self.coefficients.to(like.dtype), exponent)
+        if powers.numel() == like.shape[-1] and bool((powers == 1).all()):
+            return Linear(_added, lambda tau: tau.unsqueeze(-1).expand(like.shape))
         return Linear(
             lambda x: (x * powers).sum(-1),
             lambda tau: (tau * powers.expand(like.shape).movedim(-1, 0)).movedim(0, -1),
@@ -41,3 +45,8 @@ class BranchMap:
             units=lambda tau: tau.reshape(1, 1, 1, -1),
             scatter=lambda values: values.reshape(branches, *x.shape[:-1]).movedim(0, -1),
         )
+
+
+def _added(x: Tensor) -> Tensor:
+    """The sum over the branches, which are few."""
+    return reduce(torch.add, x.unbind(-1))

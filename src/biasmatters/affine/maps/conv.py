@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from biasmatters.affine.maps.counting import counting
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
@@ -27,20 +28,6 @@ def by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
     if groups == 1:
         return x.reshape(len(x), rank, -1, *x.shape[2:])
     return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
-
-
-def _merged(x: Tensor, groups: int) -> Tensor:
-    """The sum over each group's channels."""
-    if x.shape[1] == groups:
-        return x
-    return x.reshape(len(x), groups, x.shape[1] // groups, *x.shape[2:]).sum(2)
-
-
-def _widened(x: Tensor, each: int) -> Tensor:
-    """Every channel several times over."""
-    if x.shape[1] == 1:
-        return x.expand(-1, each, *x.shape[2:])
-    return x if each == 1 else x.repeat_interleave(each, 1)
 
 
 @dataclass(frozen=True)
@@ -96,24 +83,20 @@ class ConvMap:
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
-        if exponent == 0 and bool((self.weight != 0).all()):
-            return self._counting(like)
-        weight = raise_to(self.weight.to(like.dtype), exponent)
-        return replace(self, weight=weight).as_is(like)
+        counted = counting(self, like) if exponent == 0 else None
+        if counted is not None:
+            return counted
+        return self.linear(raise_to(self.weight.to(like.dtype), exponent), self.groups, like)
 
-    def _counting(self, like: Tensor) -> Linear:
-        """Where no weight is 0 all channels of a group count alike: one stands for them."""
-        groups, kernel = self.groups, self.weight.shape[2:]
-        ones = like.new_ones(groups, 1, *kernel)
-        one = replace(self, weight=ones).as_is(like[:, :1].expand(-1, groups, *like.shape[2:]))
-        units, inputs = self.weight.shape[0] // groups, self.weight.shape[1]
-        point = all(size == 1 for size in kernel) and set(self.stride) == {1}
-        if point and not any(self._pads()):
-            one = Linear(lambda x: x, lambda tau: tau)
-        return Linear(
-            lambda x: _widened(one.forward(_merged(x, groups)), units),
-            lambda tau: _widened(one.transpose(_merged(tau, groups)), inputs),
-        )
+    @property
+    def a_point(self) -> bool:
+        """Whether outputs and inputs lie at the same places, one to one."""
+        alone = all(size == 1 for size in self.weight.shape[2:])
+        return alone and set(self.stride) == {1} and not any(self._pads())
+
+    def linear(self, weight: Tensor, groups: int, like: Tensor) -> Linear:
+        """The same convolution with another kernel."""
+        return replace(self, weight=weight, groups=groups).as_is(like)
 
     def as_is(self, like: Tensor) -> Linear:
         """The convolution with the coefficients as they are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -10,8 +9,6 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.form import Form, elementwise, smooth
-from biasmatters.affine.masks import above
-from biasmatters.affine.pieces import pieces
 from biasmatters.affine.registry import handles
 
 
@@ -44,24 +41,20 @@ def between(call: Call, low: float, high: float) -> Form:
     """The identity between two bounds: slope ``1[low < z < high]``, and else its bound itself."""
     z = call.inputs[0].detach()
 
+    def inside(values: Tensor) -> Tensor:
+        """The values where z is between the bounds, 0 elsewhere: torch's own derivative."""
+        return torch.ops.aten.hardtanh_backward(values, z, low, high)  # type: ignore[no-any-return]
+
     def slope() -> Tensor:
-        inside = torch.ones_like(z)
-        for part, mask in pieces(z, inside):
-            if math.isfinite(low):
-                mask.mul_(above(part, low))
-            if math.isfinite(high):
-                mask.mul_(above(part.neg(), -high))
-        return inside
+        return inside(torch.ones((), dtype=z.dtype, device=z.device).expand_as(z))
 
     def gap() -> Tensor:
         return torch.minimum((z - low).abs_(), (z - high).abs_())
 
     def intercept() -> Tensor:
-        """The bound itself where the value is cut off; one that is infinite never cuts."""
-        beyond = slope()
-        for mask, value in pieces(beyond, call.output.detach()):
-            torch.addcmul(value, value, mask, value=-1, out=mask)
-        return beyond
+        """The bound itself where the value is cut off."""
+        value = call.output.detach()
+        return value - inside(value)
 
     return elementwise(call, slope, intercept, gap=gap)
 

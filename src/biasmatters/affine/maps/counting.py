@@ -1,0 +1,120 @@
+"""Counting connections, as if every channel were connected, less those that are not.
+
+Where no coefficient of a convolution is 0 all channels of a group count alike, and one stands for
+them. Pruned and quantised kernels have zeros, mostly in few rows or few columns: these are counted
+apart, by a convolution of those alone.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.masks import all_present
+from biasmatters.affine.mixing import Linear
+
+# Share of the rows or columns with zeros above which all coefficients are counted one by one.
+MANY = 0.25
+
+
+class Kernel(Protocol):
+    """What a convolution shows of itself."""
+
+    @property
+    def weight(self) -> Tensor:
+        """``(out, in / groups, *kernel)``."""
+        ...
+
+    @property
+    def groups(self) -> int:
+        """Channel groups."""
+        ...
+
+    @property
+    def a_point(self) -> bool:
+        """Whether outputs and inputs lie at the same places, one to one."""
+        ...
+
+    def linear(self, weight: Tensor, groups: int, like: Tensor) -> Linear:
+        """The same convolution with another kernel, for inputs ``like``."""
+        ...
+
+
+def counting(conv: Kernel, like: Tensor) -> Linear | None:
+    """The map with coefficients ``1[m != 0]``, None where it is not cheaper than a convolution.
+
+    Args:
+        conv: The convolution.
+        like: Its input.
+    """
+    groups, each = conv.groups, conv.weight.shape[1]
+    if conv.weight.shape[:2] == (groups, 1):
+        return None
+    everything = _everything(conv, like)
+    if all_present(conv.weight):
+        return everything
+    zeros = torch.eq(conv.weight, 0, out=torch.empty_like(conv.weight))
+    by_row, by_column = zeros.flatten(1).sum(1), zeros.transpose(0, 1).flatten(1).sum(1)
+    rows, columns = by_row.nonzero().squeeze(1), by_column.nonzero().squeeze(1)
+    if groups > 1 or min(len(rows) / len(zeros), len(columns) / each) > MANY:
+        return None
+    zeros = zeros.to(like.dtype)
+    if len(rows) * each <= len(columns) * len(zeros):
+        return _less_rows(everything, conv.linear(zeros[rows], 1, like), rows)
+    part = conv.linear(zeros[:, columns], 1, like[:, columns])
+    return _less_columns(everything, part, columns)
+
+
+def _everything(conv: Kernel, like: Tensor) -> Linear:
+    """As if no coefficient were 0: the channels of a group are added up, and all units alike."""
+    groups = conv.groups
+    units, inputs = conv.weight.shape[0] // groups, conv.weight.shape[1]
+    ones = like.new_ones(groups, 1, *conv.weight.shape[2:])
+    one = conv.linear(ones, groups, like[:, :1].expand(-1, groups, *like.shape[2:]))
+    if conv.a_point:
+        one = Linear(lambda x: x, lambda tau: tau)
+    return Linear(
+        lambda x: _widened(one.forward(_merged(x, groups)), units),
+        lambda tau: _widened(one.transpose(_merged(tau, groups)), inputs),
+    )
+
+
+def _less_rows(whole: Linear, part: Linear, rows: Tensor) -> Linear:
+    """Without what some units do not see."""
+
+    def forward(x: Tensor) -> Tensor:
+        return whole.forward(x).contiguous().index_add_(1, rows, part.forward(x), alpha=-1)
+
+    def transpose(tau: Tensor) -> Tensor:
+        return whole.transpose(tau) - part.transpose(tau.index_select(1, rows))
+
+    return Linear(forward, transpose)
+
+
+def _less_columns(whole: Linear, part: Linear, columns: Tensor) -> Linear:
+    """Without what does not see some channels."""
+
+    def forward(x: Tensor) -> Tensor:
+        return whole.forward(x) - part.forward(x.index_select(1, columns))
+
+    def transpose(tau: Tensor) -> Tensor:
+        total = whole.transpose(tau).contiguous()
+        return total.index_add_(1, columns, part.transpose(tau), alpha=-1)
+
+    return Linear(forward, transpose)
+
+
+def _merged(x: Tensor, groups: int) -> Tensor:
+    """The sum over each group's channels."""
+    if x.shape[1] == groups:
+        return x
+    return x.reshape(len(x), groups, x.shape[1] // groups, *x.shape[2:]).sum(2)
+
+
+def _widened(x: Tensor, each: int) -> Tensor:
+    """Every channel several times over."""
+    if x.shape[1] == 1:
+        return x.expand(-1, each, *x.shape[2:])
+    return x if each == 1 else x.repeat_interleave(each, 1)
