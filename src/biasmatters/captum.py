@@ -46,7 +46,7 @@ from biasmatters.affine.axis import row_sums
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
 from biasmatters.affine.local import local_affine
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.attribution import bias_backprop
 from biasmatters.attribution.chunks import argument_rows, arguments, chunks, target_rows
 from biasmatters.attribution.parts import Part, checked_part

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from biasmatters.affine.errors import InputError
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.attribution.chunks import chunks
 from biasmatters.attribution.parts import Part, method_for
 from biasmatters.rules import Rule

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.attribution.parts import Part, method_for
 from biasmatters.baselines.libraries import library
 from biasmatters.rules import Rule

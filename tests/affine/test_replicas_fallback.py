@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import biasmatters as bm
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from tests.reference.case import Case, assert_agree, headed, leaky, manners
 from tests.reference.links import Stage
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import biasmatters as bm
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from tests.reference.links import Manner, Stage, bias_map, read
 
 SOFT = ("softmax_neg_abs", "softmax_abs", "softmax_signed")

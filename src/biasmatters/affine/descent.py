@@ -11,15 +11,13 @@ from biasmatters.affine.places import arrived, output_of, place_of, signal_at
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Recording
 from biasmatters.affine.walk import (
-    Fallback,
-    SplitFunction,
-    Walk,
     folded_scales,
     hand_on,
     one_to_one_after,
     refuse_nan,
     users_of,
 )
+from biasmatters.affine.walker import Fallback, SplitFunction, Walk
 from biasmatters.types import Signal
 
 

@@ -34,8 +34,11 @@ class Split(Protocol):
         """
         ...
 
-    def spread(self, call: Call, orphan: Tensor) -> tuple[Tensor, ...]:
-        """Spread the bias of units without any tracked input over the call's inputs."""
+    def spread(self, call: Call, *orphans: Tensor) -> tuple[Tensor, ...]:
+        """Spread the bias of units without any tracked input over the call's inputs.
+
+        ``orphans`` are parts of the output, or one tensor like it.
+        """
         ...
 
 

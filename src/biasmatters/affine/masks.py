@@ -31,7 +31,17 @@ def above(values: Tensor, least: Tensor | float) -> Tensor:
 
 def present(x: Tensor) -> Tensor:
     """1 where x is not 0, in its dtype."""
-    return torch.ne(x, 0, out=torch.empty_like(x))
+    return differs(x, 0)
+
+
+def differs(x: Tensor, other: Tensor | float) -> Tensor:
+    """1 where x is not the other, which broadcasts to it, 0 elsewhere."""
+    return torch.ne(x, other, out=torch.empty_like(x))
+
+
+def below(values: Tensor, least: Tensor | float) -> Tensor:
+    """1 where values are smaller than the least, which broadcasts to them, 0 elsewhere."""
+    return torch.lt(values, least, out=torch.empty_like(values))
 
 
 def once(x: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
 from biasmatters.affine.recording import Options, Recording, Step, record
 from biasmatters.affine.target import OutputSelector
-from biasmatters.affine.walk import Fallback, Probe, SplitFunction, WalkResult, walk
+from biasmatters.affine.walk import WalkResult, walk
+from biasmatters.affine.walker import Fallback, Probe, SplitFunction
 from biasmatters.attribution.chunks import argument_rows, arguments, chunks, target_rows
 from biasmatters.attribution.entropy import EntropyProbe
 from biasmatters.attribution.profile import Profiler

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from biasmatters.affine.axis import row_sums
 from biasmatters.affine.errors import InputError
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.rules import Rule
 from biasmatters.types import Attribution, AttributorFactory, Fittable, Target

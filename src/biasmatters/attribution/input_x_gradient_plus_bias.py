@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.rules import Rule
 from biasmatters.types import Attribution, Target

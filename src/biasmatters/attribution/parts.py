@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from biasmatters.affine.errors import InputError
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.attribution.bias_backprop import BiasBackprop
 from biasmatters.attribution.input_x_gradient_plus_bias import InputXGradientPlusBias
 from biasmatters.rules import Rule

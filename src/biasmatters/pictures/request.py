@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biasmatters.affine.walk import Fallback
+from biasmatters.affine.walker import Fallback
 from biasmatters.pictures.errors import PictureRequestError
 from biasmatters.rules import make_rule
 from biasmatters.types import AttributorFactory, Reduction

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 import torch
 from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap
-from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.layer import Layer, Shares
-
-
-def is_depthwise(mixing: Mixing) -> TypeGuard[ConvMap]:
-    """Whether a map is a depthwise convolution."""
-    return isinstance(mixing, ConvMap) and mixing.depthwise
-
-
-def channels_last(values: Tensor) -> Tensor:
-    """The same tensor with channels innermost in memory, where they are many side by side."""
-    return values.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def split_depthwise(mixing: ConvMap, layer: Layer) -> tuple[Tensor, Tensor | None]:

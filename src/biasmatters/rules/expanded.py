@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import kept
+from biasmatters.affine.masks import any_left, below, kept, left_out
 from biasmatters.affine.mixing import Linear, Stackable, ranges
 from biasmatters.rules.expansion import Expansion
 from biasmatters.rules.plan import Plan
@@ -62,13 +62,13 @@ def split_expanded(
     stacked = mixing.stack(plan.tables, x)
     whole = stacked.forward(features).add_(counting.forward(free))
     least = 2 * plan.expansion.bound / tolerance
-    fine = whole >= units.count * least
-    share, all_fine = units.tau / whole.clamp_min_(least), bool(fine.all())
+    coarse = below(whole, units.count * least)
+    share, all_fine = units.tau / whole.clamp_min_(least), not any_left(coarse)
     if not all_fine:
-        share = kept(share, fine)
+        share = left_out(share, coarse)
     beta = free.mul_(counting.transpose(share))
     beta += features.mul_(stacked.transpose(share)).sum(1)
-    return beta, None if all_fine else kept(units.tau, ~fine)
+    return beta, None if all_fine else kept(units.tau, coarse)
 
 
 def _features(values: Tensor, present: Tensor, expansion: Expansion) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import any_left, barrier, largest
+from biasmatters.affine.maps.depthwise import channels_last, is_depthwise
+from biasmatters.affine.masks import all_present, any_left, barrier, differs, largest, present
 from biasmatters.affine.mixing import Connections, Mixing, Stackable, Tileable, ranges
-from biasmatters.rules.depthwise import channels_last, is_depthwise, split_depthwise
+from biasmatters.rules.depthwise import split_depthwise
 from biasmatters.rules.direct import laid_out, taken_up, tiles
 from biasmatters.rules.layer import Layer, Shares, cut
 from biasmatters.rules.rows import has_rows, split_by_rows
@@ -106,15 +107,16 @@ def _steepness(
     """
     if values is None:
         return None, None
-    values, idle = values.expand_as(tau), tau == 0
+    values = values.expand_as(tau)
     if isinstance(mixing, Stackable) and tau.ndim > 1 and tau.numel():
         axis = mixing.unit_axis % tau.ndim
         gains = values.amax([a for a in range(tau.ndim) if a != axis], keepdim=True)
-        if bool(((values == gains) | idle).all()):
+        if not any_left(differs(values, gains).mul_(present(tau))):
             gains = gains.masked_fill(gains == 0, 1)
             return None, None if bool((gains == 1).all()) else gains
-    values = values.masked_fill(idle | (values == 0), 1)
-    return None if bool((values == 1).all()) else values.contiguous(), None
+    busy = present(values).mul_(present(tau))
+    values = values.contiguous() if all_present(busy) else torch.where(busy > 0, values, 1)
+    return (values, None) if any_left(values - 1) else (None, None)
 
 
 def _tiled(mixing: Mixing, x: Tensor, layer: Layer) -> Tensor:

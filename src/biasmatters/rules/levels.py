@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import any_left, count, differs, present
+
 
 def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> tuple[list[Tensor], bool]:
     """The values that ``|scale|`` takes along each unit: the largest, and the smallest above 0.
@@ -30,16 +32,15 @@ def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> tuple[list[Tens
     if not bool((largest > 0).any()):
         return [], False
     shape = [-1 if a == axis else 1 for a in range(tau.ndim)]
-    slopes = int(size.count_nonzero())
-    idle = int((largest == 0).sum()) * (size.numel() // max(len(largest), 1))
-    covered = int((size == largest.reshape(shape)).sum()) - idle
-    if covered == slopes:
+    if not any_left(differs(size, largest.reshape(shape)).mul_(present(size))):
         return [largest], True
     if not others:
         return [], False
+    slopes = count(size)
+    covered = slopes - count(differs(size, largest.reshape(shape)).mul_(present(size)))
     smallest = size.where(size > 0, torch.inf).amin(others)
     second = smallest.masked_fill(smallest >= largest, -1)
     if bool((second > 0).any()):
-        covered += int((size == second.reshape(shape)).sum())
+        covered += size.numel() - count(differs(size, second.reshape(shape)))
         return ([largest, second] if 2 * covered >= slopes else []), False
     return ([largest] if 2 * covered >= slopes else []), False

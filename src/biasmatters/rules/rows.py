@@ -13,7 +13,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import any_left
+from biasmatters.affine.masks import any_left, count
 from biasmatters.affine.mixing import Connections, Mixing, Stackable, ranges
 from biasmatters.rules.layer import Layer, Shares, Sizes
 
@@ -96,7 +96,7 @@ class _Rows:
         """The split ``(L, K)`` and the tau that is left ``(L, P)``."""
         total, left = torch.zeros_like(self.exponents), torch.zeros_like(self.tau)
         room = self.exponents.new_empty(0)
-        with_bias = int(self.tau.count_nonzero())
+        with_bias = count(self.tau)
         if not with_bias:
             return total, left
         dense = with_bias > DENSE * self.tau.numel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from biasmatters.affine.masks import count
 from biasmatters.affine.mixing import Tileable
 from biasmatters.rules.layer import Layer, keep_in_range
 
@@ -15,7 +16,7 @@ FEW = 0.2
 
 def few(tau: Tensor) -> bool:
     """Whether so few units have bias that listing them is cheaper than passing over all."""
-    return tau.numel() > 0 and int(tau.count_nonzero()) < FEW * tau.numel()
+    return tau.numel() > 0 and count(tau) < FEW * tau.numel()
 
 
 def split_sparsely(mixing: Tileable, layer: Layer) -> Tensor:
@@ -35,7 +36,7 @@ def split_sparsely(mixing: Tileable, layer: Layer) -> Tensor:
     for some, places, coefficients in at.pieces(LISTED):
         m = coefficients.to(exponents.dtype)
         m = m if layer.signed else m.abs()
-        e = exponents[places]
+        e = exponents.take(places)
         absent = layer.absent(e)
         e.mul_(m)
         if steep is not None:
@@ -49,5 +50,5 @@ def split_sparsely(mixing: Tileable, layer: Layer) -> Tensor:
         keep_in_range(e, 1, layer.rate)
         whole = e.exp2_().sum(1)
         e.mul_((tau[some] / whole).masked_fill_(whole == 0, 0)[:, None])
-        total.index_add_(0, places.flatten(), e.flatten())
+        total.scatter_add_(0, places.flatten(), e.flatten())
     return total.reshape(layer.exponents.shape)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biasmatters.affine.maps.counting import counting
+from biasmatters.affine.maps.counting import Holes, counting, find_holes
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
@@ -93,6 +94,11 @@ class ConvMap:
         """Whether outputs and inputs lie at the same places, one to one."""
         alone = all(size == 1 for size in self.weight.shape[2:])
         return alone and set(self.stride) == {1} and not any(self._pads())
+
+    @cached_property
+    def holes(self) -> Holes | bool:
+        """Where the kernel is 0; it is looked at once."""
+        return find_holes(self.weight, self.groups)
 
     def linear(self, weight: Tensor, groups: int, like: Tensor) -> Linear:
         """The same convolution with another kernel."""

@@ -7,6 +7,7 @@ apart, by a convolution of those alone.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -17,6 +18,23 @@ from biasmatters.affine.mixing import Linear
 
 # Share of the rows or columns with zeros above which all coefficients are counted one by one.
 MANY = 0.25
+# Channels of a group below which a convolution costs no more than what counting takes besides.
+FEW = 8
+
+
+@dataclass(frozen=True)
+class Holes:
+    """Where a kernel is 0.
+
+    Attributes:
+        zeros: ``1[weight = 0]`` of the rows or columns with zeros.
+        places: Which these are.
+        by_rows: Whether they are rows, units, or columns, channels.
+    """
+
+    zeros: Tensor
+    places: Tensor
+    by_rows: bool
 
 
 class Kernel(Protocol):
@@ -37,6 +55,11 @@ class Kernel(Protocol):
         """Whether outputs and inputs lie at the same places, one to one."""
         ...
 
+    @property
+    def holes(self) -> Holes | bool:
+        """As `find_holes` has them."""
+        ...
+
     def linear(self, weight: Tensor, groups: int, like: Tensor) -> Linear:
         """The same convolution with another kernel, for inputs ``like``."""
         ...
@@ -50,21 +73,32 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
         like: Its input.
     """
     groups, each = conv.groups, conv.weight.shape[1]
-    if conv.weight.shape[:2] == (groups, 1):
+    if each < FEW or conv.weight.shape[:2] == (groups, 1):
         return None
-    everything = _everything(conv, like)
-    if all_present(conv.weight):
-        return everything
-    zeros = torch.eq(conv.weight, 0, out=torch.empty_like(conv.weight))
-    by_row, by_column = zeros.flatten(1).sum(1), zeros.transpose(0, 1).flatten(1).sum(1)
-    rows, columns = by_row.nonzero().squeeze(1), by_column.nonzero().squeeze(1)
-    if groups > 1 or min(len(rows) / len(zeros), len(columns) / each) > MANY:
-        return None
-    zeros = zeros.to(like.dtype)
-    if len(rows) * each <= len(columns) * len(zeros):
-        return _less_rows(everything, conv.linear(zeros[rows], 1, like), rows)
-    part = conv.linear(zeros[:, columns], 1, like[:, columns])
-    return _less_columns(everything, part, columns)
+    holes = conv.holes
+    if not isinstance(holes, Holes):
+        return _everything(conv, like) if holes else None
+    everything, zeros = _everything(conv, like), holes.zeros.to(like.dtype)
+    if holes.by_rows:
+        return _less_rows(everything, conv.linear(zeros, 1, like), holes.places)
+    part = conv.linear(zeros, 1, like[:, holes.places])
+    return _less_columns(everything, part, holes.places)
+
+
+def find_holes(weight: Tensor, groups: int) -> Holes | bool:
+    """Where a kernel is 0: True for nowhere, False for in too many places to count apart."""
+    if all_present(weight):
+        return True
+    zeros = torch.eq(weight, 0, out=torch.empty_like(weight))
+    rows, columns = (
+        zeros.movedim(axis, 0).flatten(1).sum(1).nonzero().squeeze(1) for axis in (0, 1)
+    )
+    units, each = weight.shape[:2]
+    if groups > 1 or min(len(rows) / units, len(columns) / each) > MANY:
+        return False
+    if len(rows) * each <= len(columns) * units:
+        return Holes(zeros[rows], rows, by_rows=True)
+    return Holes(zeros[:, columns], columns, by_rows=False)
 
 
 def _everything(conv: Kernel, like: Tensor) -> Linear:

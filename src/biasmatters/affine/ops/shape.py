@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -99,11 +99,19 @@ def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
     window = (..., *reversed([slice(low, size - high) for low, high, size in sides]))
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
-        orphan = tau.clone()
-        orphan[window] = 0
-        if not any_left(orphan):
+        orphans = [strip for strip in _border(tau, pads) if any_left(strip)]
+        if not orphans:
             return (tau[window],)
-        (spread,) = split.spread(call, orphan)
+        (spread,) = split.spread(call, *orphans)
         return (tau[window] + spread,)
 
     return Form("routing", pull, nothing, None, True, None)
+
+
+def _border(tau: Tensor, pads: Sequence[int]) -> Iterator[Tensor]:
+    """What lies on the padding, strip by strip."""
+    for axis, (low, high) in enumerate(zip(pads[::2], pads[1::2], strict=True), 1):
+        size = tau.shape[-axis] - low - high
+        yield tau.narrow(-axis, 0, low)
+        yield tau.narrow(-axis, low + size, high)
+        tau = tau.narrow(-axis, low, size)
