@@ -81,6 +81,17 @@ def depthwise() -> tuple[nn.Module, list[Block], tuple[int, ...]]:
     return net, blocks, (3, 6, 6)
 
 
+def with_holes() -> tuple[nn.Module, list[Block], tuple[int, ...]]:
+    net, blocks = stack(
+        nn.Conv2d(2, 9, 3), nn.BatchNorm2d(9), nn.Conv2d(9, 8, 1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 3, 3, padding=1), nn.Flatten(), nn.Linear(48, 2),
+        pairs=[([0, 1], []), ([2, 3], [4]), ([5], []), ([6], []), ([7], [])],
+    )  # fmt: skip
+    with torch.no_grad():
+        net[2].weight[1], net[2].weight[3, 5], net[5].weight[:, 6] = 0, 0, 0
+    return net, blocks, (2, 6, 6)
+
+
 def max_pooled() -> tuple[nn.Module, list[Block], tuple[int, ...]]:
     net, blocks = stack(
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 3),
@@ -126,8 +137,8 @@ def upsampled() -> tuple[nn.Module, list[Block], tuple[int, ...]]:
 
 
 MAKERS: list[Maker] = [
-    mlp, saturating, conv_bn, depthwise, max_pooled, transposed, one_dimension, three_dimensions,
-    upsampled,
+    mlp, saturating, conv_bn, depthwise, with_holes, max_pooled, transposed, one_dimension,
+    three_dimensions, upsampled,
 ]  # fmt: skip
 
 

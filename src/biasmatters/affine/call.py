@@ -12,14 +12,23 @@ from torch import Tensor
 Function = Callable[..., Any]
 
 
+# What most arguments are, and none holds a tensor.
+_PLAIN = frozenset({type(None), bool, int, float, str, torch.dtype, torch.device, torch.Size})
+
+
 def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     """Apply a function to every tensor in nested lists, tuples and dicts."""
+    kind = type(tree)
+    if kind in _PLAIN:
+        return tree
     if isinstance(tree, Tensor):
         return function(tree)
+    if kind is tuple:
+        return tuple([map_tensors(function, item) for item in tree])
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(map_tensors(function, item) for item in tree))
+        return kind(*(map_tensors(function, item) for item in tree))
     if isinstance(tree, (list, tuple)):
-        return type(tree)(map_tensors(function, item) for item in tree)
+        return kind(map_tensors(function, item) for item in tree)
     if isinstance(tree, dict):
         return {key: map_tensors(function, item) for key, item in tree.items()}
     return tree
@@ -27,9 +36,31 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """Every tensor in nested lists, tuples and dicts, in order."""
-    found: list[Tensor] = []
-    map_tensors(found.append, tree)
-    return found
+    if type(tree) in _PLAIN:
+        return []
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, (list, tuple)):
+        return [tensor for item in tree for tensor in tensors_in(item)]
+    if isinstance(tree, dict):
+        return [tensor for item in tree.values() for tensor in tensors_in(item)]
+    return []
+
+
+def change_tensors(
+    change: Callable[[Tensor], Tensor], args: Any, kwargs: Any
+) -> tuple[Any, Any, list[Tensor]]:
+    """Arguments with others in place of their tensors, and these, in order."""
+    old = tensors_in((args, kwargs))
+    new = [change(tensor) for tensor in old]
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return args, kwargs, new
+    table = {id(a): b for a, b in zip(old, new, strict=True)}
+
+    def swap(tensor: Tensor) -> Tensor:
+        return table[id(tensor)]
+
+    return map_tensors(swap, args), map_tensors(swap, kwargs), new
 
 
 def finite(values: Tensor) -> Tensor:

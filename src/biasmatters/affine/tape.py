@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from biasmatters.affine.axis import follow
 from biasmatters.affine.boundary import Boundary, of_comparison, unmeasured
-from biasmatters.affine.call import Call, Function, map_tensors, tensors_in
+from biasmatters.affine.call import Call, Function, change_tensors, map_tensors, tensors_in
 from biasmatters.affine.checkpoint import without_recomputation
 from biasmatters.affine.constants import Constants, storage, written_by
 from biasmatters.affine.errors import UnsupportedOperationError
@@ -75,13 +75,13 @@ class Tape(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         variable: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
-        args, kwargs = map_tensors(self._value, args), map_tensors(self._value, kwargs)
-        inputs = self._tracked((args, kwargs))
+        args, kwargs, tensors = change_tensors(self._value, args, kwargs)
+        inputs = self._tracked(tensors)
         op = canonical(func)
         self._refuse_by_name(op)
         if not inputs:
             return self._run_beside(func, args, kwargs, variable)
-        args, kwargs = map_tensors(self._constant, args), map_tensors(self._constant, kwargs)
+        args, kwargs, _ = change_tensors(self._constant, args, kwargs)
         if op == "set_data":
             self._refuse_hidden_write(op, [args[0]])
         write = written(op, func, args, kwargs)
