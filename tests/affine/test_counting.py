@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+import biasmatters as bm
 from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.conv import ConvMap
-from biasmatters.affine.maps.counting import Holes, counting, find_holes
+from biasmatters.affine.maps.counting import counting, find_holes
+from biasmatters.affine.mixing import Linear
 
 UNITS, CHANNELS = 10, 12
 
@@ -69,10 +71,10 @@ def test_groups_count_apart() -> None:
 )
 def test_few_holes_are_counted_apart(where: str, by_rows: bool | None) -> None:
     holes = find_holes(kernel(where, 3), 1)
+    assert holes is not None
     if by_rows is None:
-        assert holes is True
+        assert not len(holes.places)
     else:
-        assert isinstance(holes, Holes)
         assert (holes.by_rows, holes.places.tolist()) == (by_rows, [3, 7] if by_rows else [5, 9])
     x = torch.randn(2, CHANNELS, 5, 5).double()
     assert counting(conv(where, 3), x) is not None
@@ -80,7 +82,9 @@ def test_few_holes_are_counted_apart(where: str, by_rows: bool | None) -> None:
 
 def test_what_is_not_cheaper_is_left_to_a_convolution() -> None:
     x = torch.randn(2, CHANNELS, 5, 5).double()
-    assert find_holes(kernel("anywhere", 3), 1) is False
+    assert find_holes(kernel("anywhere", 3), 1) is None
+    assert find_holes(torch.zeros(UNITS, CHANNELS, 1, 1), 1) is None
+    assert find_holes(kernel("rows", 3), 2) is None
     assert counting(conv("anywhere", 3), x) is None
     depthwise = ConvMap(torch.randn(CHANNELS, 1, 3, 3), (1, 1), ((0, 0),) * 2, (1, 1), CHANNELS)
     assert counting(depthwise, x) is None
@@ -104,3 +108,42 @@ def test_the_fallback_hands_out_evenly_by_it(where: str) -> None:
     else:
         assert lost is None
     torch.testing.assert_close(beta.contiguous(), wanted)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_channel_that_no_unit_sees_gets_exactly_nothing(rows: bool) -> None:
+    weight = torch.randn(64, 64, 3, 3)
+    weight[:, 7] = 0
+    if rows:
+        weight[5] = 0
+    made = ConvMap(weight, (1, 1), ((1, 1),) * 2, (1, 1), 1)
+    x, tau = torch.rand(2, 64, 6, 6), torch.randn(2, 64, 6, 6)
+    for found in (made.power(0, x).transpose(tau), hand_to_support(made, x, tau, 0)[0]):
+        assert not bool(found[:, 7].any())
+        assert bool(found[:, 6].any())
+
+
+def test_a_convolution_that_counts_inexactly_leaves_no_bias_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As by Winograd or FFT on a GPU: a count of 0 comes out as 1e-6."""
+    exact = ConvMap.as_is
+
+    def inexact(self: ConvMap, like: Tensor) -> Linear:
+        run = exact(self, like)
+        return Linear(lambda x: run.forward(x) + 1e-6, run.transpose)
+
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(1, 9, 3), nn.Conv2d(9, 9, 3)
+    network = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
+    x = torch.randn(2, 1, 6, 8)
+    with torch.no_grad():
+        first.bias.fill_(-0.5)
+        second.bias.fill_(1)
+        x[:, :, :, :5] = 0
+    wanted = bm.BiasBackprop(network, "uniform").explain(x, 0)
+    monkeypatch.setattr(ConvMap, "as_is", inexact)
+    found = bm.BiasBackprop(network, "uniform").explain(x, 0)
+    assert bool((wanted.certificate.fallback_mass > 0.01).all())
+    assert found.complete
+    torch.testing.assert_close(found.map, wanted.map, atol=1e-4, rtol=1e-3)

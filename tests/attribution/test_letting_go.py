@@ -68,3 +68,11 @@ def test_what_needs_the_recording_says_so() -> None:
     assert found.recording is None
     with pytest.raises(InputError, match="keep=True"):
         list(landings(method, found))
+
+
+def test_a_certificate_can_be_used_in_training_afterwards() -> None:
+    method, _ = watched()
+    with torch.inference_mode():
+        found = method.explain(torch.randn(1, 2, 4, 4).double(), 0)
+    for value in vars(found.certificate).values():
+        assert not (isinstance(value, Tensor) and value.is_inference())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from biasmatters.affine.maps.dense import DenseMap
-from biasmatters.rules import make_rule
+from biasmatters.attribution import BiasBackprop
+from biasmatters.rules import RULES, make_rule
 
 
 @pytest.mark.parametrize("size", [1e-320, 1e-305, 1e-200, 1.0, 1e200])
@@ -21,3 +25,22 @@ def test_tiny_contributions_never_give_nan(size: float) -> None:
     assert bool(live.all()) == (size > 1e-250)
     if bool(live.all()):
         torch.testing.assert_close(beta, handed @ torch.tensor([[0.25, 0.75], [0.5, 0.5]]).double())
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("reduce", [torch.logsumexp, torch.prod, torch.amax])
+def test_a_reduction_over_one_entry_hands_its_bias_on(
+    rule: str, reduce: Callable[..., Tensor]
+) -> None:
+    torch.manual_seed(0)
+    before, after = nn.Linear(3, 1).double(), nn.Linear(1, 2).double()
+
+    def network(x: Tensor) -> Tensor:
+        return after(reduce(before(x), 1, keepdim=True))  # type: ignore[no-any-return]
+
+    x = torch.randn(2, 3).double()
+    both = BiasBackprop(network, rule).explain(x, 0)
+    alone = BiasBackprop(network, rule).explain(x[:1], 0)
+    assert both.complete
+    assert alone.complete
+    torch.testing.assert_close(alone.map, both.map[:1])

@@ -17,7 +17,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear map and its transpose, as functions of whole tensors."""
+    """A linear map and its transpose, as functions of whole tensors.
+
+    What they return may share memory with what they were given, or show one number in many places:
+    it is not to be written to.
+    """
 
     forward: Callable[[Tensor], Tensor]
     transpose: Callable[[Tensor], Tensor]

@@ -117,14 +117,15 @@ class Recording(Point):
     @cached_property
     def accounts(self) -> tuple[Ledger, Tensor]:
         """`ledger` and `injected_mass`, which one pass gives."""
-        zero = torch.zeros_like(self.output)
-        rows, mass = [], zero
-        for step in self.steps:
-            if step.intercept is not None and step.grad is not None:
-                share, size = _weigh(step.grad, step.intercept, step.node.axis, self.samples)
-                rows.append(LedgerRow(step.label, step.form.kind, step.node.call.op, share))
-                mass = mass + size.to(mass)
-        return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),)), mass
+        with torch.inference_mode(False), torch.no_grad():
+            zero = torch.zeros_like(self.output)
+            rows, mass = [], zero
+            for step in self.steps:
+                if step.intercept is not None and step.grad is not None:
+                    share, size = _weigh(step.grad, step.intercept, step.node.axis, self.samples)
+                    rows.append(LedgerRow(step.label, step.form.kind, step.node.call.op, share))
+                    mass = mass + size.to(mass)
+            return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),)), mass
 
     def ledger(self) -> Ledger:
         """The bias share of every operation that has an intercept."""

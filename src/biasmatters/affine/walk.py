@@ -21,7 +21,7 @@ from torch import Tensor
 from biasmatters.affine.axis import row_sums
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.precision import full_precision
-from biasmatters.affine.recording import Recording, Step
+from biasmatters.affine.recording import Point, Step
 from biasmatters.affine.walker import Fallback, Probe, SplitFunction, Walk
 
 
@@ -36,7 +36,8 @@ class WalkResult:
 
 
 def walk(
-    recording: Recording,
+    point: Point,
+    steps: list[Step],
     split: SplitFunction,
     *,
     fold: bool = True,
@@ -44,12 +45,13 @@ def walk(
     keep_layers: bool = False,
     probe: Probe | None = None,
     put_in: Container[str] | None = None,
-    steps: list[Step] | None = None,
 ) -> WalkResult:
     """Propagate the bias of a recorded forward pass down to the inputs.
 
     Args:
-        recording: What `record` returned.
+        point: Of what `record` returned, or that itself.
+        steps: Its steps. They are taken off the end as the walk is done with them: if nobody else
+            holds them, their memory is free for what the walk makes.
         split: The rule's split.
         fold: Whether the slopes after a mixing operation (batch-norm, activation) scale its
             contributions, as if folded into its weights.
@@ -57,14 +59,11 @@ def walk(
         keep_layers: Whether to return the bias that arrives at each operation's output.
         probe: Called with every mixing operation.
         put_in: Labels of the operations whose own bias counts; None for all of them.
-        steps: Those of a recording without steps of its own. They are taken off the end as the
-            walk is done with them, so that their memory is free for what it makes.
     """
-    steps = list(recording.steps) if steps is None else steps
-    precision = full_precision(recording.output.device)
+    precision = full_precision(point.output.device)
     with torch.inference_mode(False), torch.no_grad(), precision:
         scales = folded_scales(steps) if fold else {}
-        state = Walk(split, fallback, recording.samples, recording.output, probe)
+        state = Walk(split, fallback, point.samples, point.output, probe)
         betas: dict[int, Tensor] = {}
         layers: dict[str, Tensor] = {}
         while steps:
@@ -77,7 +76,7 @@ def walk(
             if keep_layers:
                 layers[step.label] = tau
             hand_on(step, tau, state, None if scale is None else scale(), betas)
-        maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in recording.inputs)
+        maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in point.inputs)
         refuse_nan(maps)
     return WalkResult(maps, state.fallback_mass, state.dropped, layers)
 

@@ -77,7 +77,7 @@ class Walk:
         scale = None if self._scale is None else self._scale.reshape(tau.shape).to(dtype)
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
-        if not is_depthwise(mixing):
+        if x.device.type != "cpu" or not is_depthwise(mixing):
             return self._split(mixing, x, tau, scale, axis, home)
         scale = None if scale is None else channels_last(scale)
         beta = self._split(mixing, channels_last(x), channels_last(tau), scale, axis, home)
@@ -85,9 +85,9 @@ class Walk:
 
     def spread(self, call: Call, *orphans: Tensor) -> tuple[Tensor, ...]:
         """Share the bias of units that have no input evenly over all inputs of the sample."""
-        total = torch.zeros_like(self.dropped)
+        sums = [per_sample(orphan, self._axis, self.samples) for orphan in orphans]
+        total = torch.stack(sums).sum(0)
         for orphan in orphans:
-            total += per_sample(orphan, self._axis, self.samples)
             self.fallback_mass += per_sample(orphan.abs(), self._axis, self.samples)
         if self.fallback == "drop":
             self.dropped += total
@@ -129,6 +129,6 @@ class Walk:
 
 
 def _everywhere(live: Tensor) -> bool:
-    """Whether a mask that shows few numbers in many places is 1 in all of them."""
+    """Whether a mask that shows few numbers in many places lacks none of them."""
     few = once(live)
     return few.numel() < live.numel() and all_present(few)

@@ -14,7 +14,7 @@ from biasmatters.affine.certify import certify, linear_part
 from biasmatters.affine.descent import descent
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
-from biasmatters.affine.recording import Options, Recording, Step, record
+from biasmatters.affine.recording import Options, Point, Recording, Step, record
 from biasmatters.affine.target import OutputSelector
 from biasmatters.affine.walk import WalkResult, walk
 from biasmatters.affine.walker import Fallback, Probe, SplitFunction
@@ -189,9 +189,9 @@ class BiasBackprop:
             extra: Further positional arguments of the model.
         """
         recording = self._record(inputs, target, extra)
-        # No name but the list's holds the steps, which the walk lets go.
-        steps, recording = list(recording.steps), replace(recording, steps=())
-        return Propagation(recording.point, self._walk(recording, steps))
+        point, steps = recording.point, list(recording.steps)
+        del recording  # only the list holds the steps now, and the walk lets them go
+        return Propagation(point, self._walk(point, steps))
 
     def certified(
         self,
@@ -221,11 +221,12 @@ class BiasBackprop:
         ledger = recording.ledger()
         bias = recording.output - linear_part(recording)
         certificate = certify(recording, ledger, bias, measure_margin=measure_margin)
-        kept, steps = (recording, None) if keep else (None, list(recording.steps))
-        recording = recording if keep else replace(recording, steps=())
-        found = self._walk(recording, steps, layers=layers, probe=probe, split=split)
+        point, steps = recording.point, list(recording.steps)
+        kept = recording if keep else None
+        del recording  # only the list holds the steps now, and the walk lets them go
+        found = self._walk(point, steps, layers=layers, probe=probe, split=split)
         certificate = replace(certificate, fallback_mass=found.fallback_mass)
-        return CertifiedPropagation(recording.point, found, ledger, certificate, kept)
+        return CertifiedPropagation(point, found, ledger, certificate, kept)
 
     def _record(
         self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]
@@ -234,19 +235,19 @@ class BiasBackprop:
 
     def _walk(
         self,
-        recording: Recording,
-        steps: list[Step] | None,
+        point: Point,
+        steps: list[Step],
         *,
         layers: bool = False,
         probe: Probe | None = None,
         split: SplitFunction | None = None,
     ) -> WalkResult:
         return walk(
-            recording,
+            point,
+            steps,
             split or self.rule.split,
             fold=self.fold,
             fallback=self.fallback,
             keep_layers=layers,
             probe=probe,
-            steps=steps,
         )

@@ -61,6 +61,7 @@ def landings(
         names = tuple(row.name for row in part)
         result = walk(
             found.recording,
+            list(found.recording.steps),
             method.rule.split,
             fold=method.fold,
             fallback=method.fallback,

@@ -39,17 +39,14 @@ class Proportional:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
         sizes = mixing.power(1, x)
         size = x.abs()
-        share = sizes.forward(size)
-        share = share.clone() if share is size else share
-        slopes = passing(scale)
-        if share.numel() and float(share.amin()) > _least(largest(tau), tau.dtype):
-            torch.div(tau, share, out=share)
+        total, slopes = sizes.forward(size), passing(scale)
+        if total.numel() and float(total.amin()) > _least(largest(tau), tau.dtype):
+            share = tau / total if slopes is None else (tau / total).mul_(slopes)
             live = share.new_ones(()) if slopes is None else slopes
-            share = share if slopes is None else share.mul_(slopes)
             return size.mul_(sizes.transpose(share)), live.expand_as(tau)
-        live = torch.empty_like(share)
+        share, live = torch.empty_like(tau), torch.empty_like(tau)
         masks = () if slopes is None else (slopes.expand_as(tau),)
-        for parts in pieces(tau, share, live, *masks):
+        for parts in pieces(tau, total, share, live, *masks):
             _divide(*parts)
         return size.mul_(sizes.transpose(share)), live
 
@@ -60,11 +57,13 @@ def _least(tau: float, dtype: torch.dtype) -> float:
     return max(tau / limits.max / limits.eps, limits.tiny)
 
 
-def _divide(tau: Tensor, total: Tensor, live: Tensor, mask: Tensor | None = None) -> None:
-    """Write tau for each 1 of the total over the total, and which units are live over ``live``."""
+def _divide(
+    tau: Tensor, total: Tensor, share: Tensor, live: Tensor, mask: Tensor | None = None
+) -> None:
+    """Write tau over the total, and which units are live."""
     limits = torch.finfo(tau.dtype)
     least = tau.abs().mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
     torch.gt(total, least, out=live)
     if mask is not None:
         live.mul_(mask)
-    torch.div(tau, torch.maximum(total, least, out=least), out=total).mul_(live)
+    torch.div(tau, torch.maximum(total, least, out=least), out=share).mul_(live)

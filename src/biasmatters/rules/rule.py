@@ -30,6 +30,9 @@ class Rule(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """Split the bias of every unit over its inputs.
 
+        The tensors come in any order of memory (``reshape`` them, do not ``view``), and are not to
+        be written to; those that are returned may show one number in many places.
+
         Args:
             mixing: The linear map M.
             x: Its input.

@@ -69,7 +69,7 @@ def live_by(count: Tensor, scale: Tensor | None) -> Tensor:
 
 
 def passing(scale: Tensor | None) -> Tensor | None:
-    """1 where a slope is not 0, None where none is, as far as that is seen without looking at all.
+    """1 where a slope is not 0; None if no slope is 0 and that is seen without looking at all.
 
     Behind a batch-norm alone a channel has one slope, which is hardly ever 0.
     """

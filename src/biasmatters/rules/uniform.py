@@ -43,5 +43,5 @@ class Uniform:
         if slopes is None:
             return some.mul_(support.transpose(tau * each)), reached.expand_as(tau)
         share = tau * slopes
-        live = slopes if all_present(count) else slopes * reached
+        live = slopes if all_present(reached) else slopes * reached
         return some.mul_(support.transpose(share.mul_(each))), live.expand_as(tau)

@@ -96,7 +96,7 @@ class ConvMap:
         return alone and set(self.stride) == {1} and not any(self._pads())
 
     @cached_property
-    def holes(self) -> Holes | bool:
+    def holes(self) -> Holes | None:
         """Where the kernel is 0; it is looked at once."""
         return find_holes(self.weight, self.groups)
 

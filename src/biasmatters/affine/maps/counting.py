@@ -19,7 +19,7 @@ from biasmatters.affine.mixing import Linear
 # Share of the rows or columns with zeros above which all coefficients are counted one by one.
 MANY = 0.25
 # Channels of a group below which a convolution costs no more than what counting takes besides.
-FEW = 8
+NARROW = 8
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class Holes:
 
     Attributes:
         zeros: ``1[weight = 0]`` of the rows or columns with zeros.
-        places: Which these are.
+        places: Which these are, none of them if the kernel has no zeros.
+        dead: Channels that no unit sees.
         by_rows: Whether they are rows, units, or columns, channels.
     """
 
     zeros: Tensor
     places: Tensor
+    dead: Tensor
     by_rows: bool
 
 
@@ -56,7 +58,7 @@ class Kernel(Protocol):
         ...
 
     @property
-    def holes(self) -> Holes | bool:
+    def holes(self) -> Holes | None:
         """As `find_holes` has them."""
         ...
 
@@ -73,32 +75,33 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
         like: Its input.
     """
     groups, each = conv.groups, conv.weight.shape[1]
-    if each < FEW or conv.weight.shape[:2] == (groups, 1):
+    if each < NARROW or conv.weight.shape[:2] == (groups, 1):
         return None
     holes = conv.holes
-    if not isinstance(holes, Holes):
-        return _everything(conv, like) if holes else None
+    if holes is None or not len(holes.places):
+        return None if holes is None else _everything(conv, like)
     everything, zeros = _everything(conv, like), holes.zeros.to(like.dtype)
     if holes.by_rows:
-        return _less_rows(everything, conv.linear(zeros, 1, like), holes.places)
+        return _less_rows(everything, conv.linear(zeros, 1, like), holes)
     part = conv.linear(zeros, 1, like[:, holes.places])
-    return _less_columns(everything, part, holes.places)
+    return _less_columns(everything, part, holes)
 
 
-def find_holes(weight: Tensor, groups: int) -> Holes | bool:
-    """Where a kernel is 0: True for nowhere, False for in too many places to count apart."""
+def find_holes(weight: Tensor, groups: int) -> Holes | None:
+    """Where a kernel is 0, None for in too many places to count apart."""
     if all_present(weight):
-        return True
-    zeros = torch.eq(weight, 0, out=torch.empty_like(weight))
-    rows, columns = (
-        zeros.movedim(axis, 0).flatten(1).sum(1).nonzero().squeeze(1) for axis in (0, 1)
-    )
+        nowhere = torch.empty(0, dtype=torch.long, device=weight.device)
+        return Holes(weight[:0], nowhere, nowhere, by_rows=True)
     units, each = weight.shape[:2]
+    zeros = torch.eq(weight, 0, out=torch.empty_like(weight))
+    by_column = zeros.movedim(1, 0).flatten(1).mean(1)
+    rows = zeros.flatten(1).sum(1).nonzero().squeeze(1)
+    columns, dead = by_column.nonzero().squeeze(1), (by_column == 1).nonzero().squeeze(1)
     if groups > 1 or min(len(rows) / units, len(columns) / each) > MANY:
-        return False
+        return None
     if len(rows) * each <= len(columns) * units:
-        return Holes(zeros[rows], rows, by_rows=True)
-    return Holes(zeros[:, columns], columns, by_rows=False)
+        return Holes(zeros[rows], rows, dead, by_rows=True)
+    return Holes(zeros[:, columns], columns, dead, by_rows=False)
 
 
 def _everything(conv: Kernel, like: Tensor) -> Linear:
@@ -115,27 +118,29 @@ def _everything(conv: Kernel, like: Tensor) -> Linear:
     )
 
 
-def _less_rows(whole: Linear, part: Linear, rows: Tensor) -> Linear:
+def _less_rows(whole: Linear, part: Linear, holes: Holes) -> Linear:
     """Without what some units do not see."""
 
     def forward(x: Tensor) -> Tensor:
-        return whole.forward(x).contiguous().index_add_(1, rows, part.forward(x), alpha=-1)
+        return whole.forward(x).contiguous().index_add_(1, holes.places, part.forward(x), alpha=-1)
 
     def transpose(tau: Tensor) -> Tensor:
-        return whole.transpose(tau) - part.transpose(tau.index_select(1, rows))
+        total = whole.transpose(tau) - part.transpose(tau.index_select(1, holes.places))
+        return total.index_fill_(1, holes.dead, 0)  # it is round-off there
 
     return Linear(forward, transpose)
 
 
-def _less_columns(whole: Linear, part: Linear, columns: Tensor) -> Linear:
+def _less_columns(whole: Linear, part: Linear, holes: Holes) -> Linear:
     """Without what does not see some channels."""
 
     def forward(x: Tensor) -> Tensor:
-        return whole.forward(x) - part.forward(x.index_select(1, columns))
+        return whole.forward(x) - part.forward(x.index_select(1, holes.places))
 
     def transpose(tau: Tensor) -> Tensor:
         total = whole.transpose(tau).contiguous()
-        return total.index_add_(1, columns, part.transpose(tau), alpha=-1)
+        total.index_add_(1, holes.places, part.transpose(tau), alpha=-1)
+        return total.index_fill_(1, holes.dead, 0)
 
     return Linear(forward, transpose)
 
