@@ -50,10 +50,14 @@ def tensors_in(tree: Any) -> list[Tensor]:
 def change_tensors(
     change: Callable[[Tensor], Tensor], args: Any, kwargs: Any
 ) -> tuple[Any, Any, list[Tensor]]:
-    """Arguments with others in place of their tensors, and these, in order."""
+    """A call's arguments with others in place of their tensors, and these, in order.
+
+    What could be changed later on, such as a list that grows, is copied.
+    """
     old = tensors_in((args, kwargs))
     new = [change(tensor) for tensor in old]
-    if all(a is b for a, b in zip(old, new, strict=True)):
+    same = all(a is b for a, b in zip(old, new, strict=True))
+    if same and all(map(_fixed, args)) and all(map(_fixed, kwargs.values())):
         return args, kwargs, new
     table = {id(a): b for a, b in zip(old, new, strict=True)}
 
@@ -61,6 +65,13 @@ def change_tensors(
         return table[id(tensor)]
 
     return map_tensors(swap, args), map_tensors(swap, kwargs), new
+
+
+def _fixed(argument: Any) -> bool:
+    """Whether an argument stays what it is: a tensor, a number, or a tuple of such."""
+    if type(argument) is tuple:
+        return all(type(item) in _PLAIN or isinstance(item, Tensor) for item in argument)
+    return type(argument) in _PLAIN or isinstance(argument, Tensor)
 
 
 def finite(values: Tensor) -> Tensor:
