@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from biasmatters import explain_cli, pictures
 from biasmatters.models import zoo
-from biasmatters.polite import wait_politely
+from biasmatters.polite import take_large_pages, wait_politely
 from tests.pictures import tiny
 
 LIGHT = """
@@ -183,14 +184,22 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch) -> None:
             run("cat.png")
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_idle_threads_sleep_unless_someone_chose_otherwise(monkeypatch, before, after) -> None:
-    monkeypatch.setenv("OMP_WAIT_POLICY", "")
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    if before is not None:
-        monkeypatch.setenv("OMP_WAIT_POLICY", before)
-    wait_politely()
-    assert os.environ["OMP_WAIT_POLICY"] == after
-    monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(
+    ("ask", "name", "ours", "theirs"),
+    [
+        (wait_politely, "OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
+        (take_large_pages, "THP_MEM_ALLOC_ENABLE", "1", "0"),
+    ],
+)
+def test_threads_sleep_and_pages_are_large_unless_someone_chose_otherwise(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[], None], name: str, ours: str, theirs: str
+) -> None:
+    monkeypatch.setenv(name, theirs)
+    ask()
+    assert os.environ[name] == theirs
+    monkeypatch.delenv(name)
+    ask()
+    assert os.environ[name] == ours
+    monkeypatch.delenv(name)
     assert explain_cli.main(["--models"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ[name] == ours

@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from biasmatters.polite import wait_politely
+from biasmatters.polite import take_large_pages, wait_politely
 
 if TYPE_CHECKING:
     from biasmatters.config import Job
@@ -89,6 +89,7 @@ class Session:
 def main() -> int:
     """Run the command line; returns the exit code."""
     wait_politely()
+    take_large_pages()
     from biasmatters.types import BiasmattersError
 
     session = Session()

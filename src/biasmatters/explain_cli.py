@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biasmatters.polite import wait_politely
+from biasmatters.polite import take_large_pages, wait_politely
 
 if TYPE_CHECKING:
     from biasmatters.pictures import Extra, Request
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given = parser().parse_args(arguments)
     wait_politely()
+    take_large_pages()
     from biasmatters.types import BiasmattersError
 
     try:
