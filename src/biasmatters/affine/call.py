@@ -23,12 +23,10 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
         return tree
     if isinstance(tree, Tensor):
         return function(tree)
-    if kind is tuple:
-        return tuple([map_tensors(function, item) for item in tree])
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return kind(*(map_tensors(function, item) for item in tree))
     if isinstance(tree, (list, tuple)):
-        return kind(map_tensors(function, item) for item in tree)
+        return kind([map_tensors(function, item) for item in tree])
     if isinstance(tree, dict):
         return {key: map_tensors(function, item) for key, item in tree.items()}
     return tree

@@ -79,17 +79,15 @@ def certify(
     recording: Recording,
     ledger: Ledger,
     bias: Tensor,
-    fallback_mass: Tensor | None = None,
     *,
     measure_margin: bool = True,
 ) -> Certificate:
-    """Compare the ledger with f - w.x.
+    """Compare the ledger with f - w.x; no bias has taken a fallback yet.
 
     Args:
         recording: One forward and backward pass.
         ledger: Its bias shares.
         bias: ``(N,)`` f - w.x.
-        fallback_mass: ``(N,)`` of a walk, if there was one.
         measure_margin: Whether to look for the nearest boundary, which costs about one forward
             pass; the margin is NaN if not.
     """
@@ -101,6 +99,6 @@ def certify(
             residual=(ledger.total().to(bias.dtype) - bias).abs(),
             tolerance=tolerance(recording, bias, ledger),
             margin=margin(recording) if measure_margin else torch.full_like(bias, torch.nan),
-            fallback_mass=torch.zeros_like(bias) if fallback_mass is None else fallback_mass,
+            fallback_mass=torch.zeros_like(bias),
             injected_mass=recording.injected_mass(),
         )

@@ -35,9 +35,10 @@ def hand_to_support(
     total = _sizes(mixing, exponent, x, support)
     share = tau / total
     # A count that is convolved may come out as a little more than 0.
-    if bool(total.amin() > 0.5) if exponent == 0 else bool(share.sum().isfinite()):
+    least = 0.5 if exponent == 0 else 0.0
+    if bool(total.amin() > least) and bool(share.sum().isfinite()):
         return support.transpose(share), None
-    reached = (total > (0.5 if exponent == 0 else 0)) & share.isfinite()
+    reached = (total > least) & share.isfinite()
     beta = support.transpose(share.where(reached, 0))
     return beta, _unless_empty(tau.masked_fill(reached, 0))
 

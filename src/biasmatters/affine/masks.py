@@ -54,6 +54,12 @@ def all_present(x: Tensor) -> bool:
     return all(float(present(part).amin()) == 1 for (part,) in pieces(once(x)) if part.numel())
 
 
+def present_throughout(x: Tensor) -> bool:
+    """Whether few numbers are shown in many places, and none of them is 0."""
+    few = once(x)
+    return few.numel() < x.numel() and all_present(few)
+
+
 def count(x: Tensor) -> int:
     """How many entries are not 0."""
     if x.device.type != "cpu":

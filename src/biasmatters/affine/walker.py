@@ -13,7 +13,7 @@ from biasmatters.affine.axis import labels, per_sample
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.depthwise import channels_last, is_depthwise
-from biasmatters.affine.masks import all_present, any_left, left_out, once
+from biasmatters.affine.masks import any_left, left_out, present_throughout
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.pieces import pieces
 from biasmatters.affine.precision import at_least_single
@@ -103,7 +103,7 @@ class Walk:
     ) -> Tensor:
         beta, live = self.split(mixing, x, tau, scale)
         live = live.to(tau.dtype)
-        if _everywhere(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
+        if present_throughout(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
             return beta
         return beta + self._fall_back(mixing, x, left_out(tau, live), axis, home)
 
@@ -126,9 +126,3 @@ class Walk:
             return values.reshape(()).expand(x.shape)
         rows = torch.arange(self.samples, device=x.device)
         return values[labels(x.shape, axis, self.samples, rows)].to(x.dtype)
-
-
-def _everywhere(live: Tensor) -> bool:
-    """Whether a mask that shows few numbers in many places lacks none of them."""
-    few = once(live)
-    return few.numel() < live.numel() and all_present(few)

@@ -32,12 +32,13 @@ def levels(scale: Tensor | None, tau: Tensor, unit_axis: int) -> tuple[list[Tens
     if not bool((largest > 0).any()):
         return [], False
     shape = [-1 if a == axis else 1 for a in range(tau.ndim)]
-    if not any_left(differs(size, largest.reshape(shape)).mul_(present(size))):
+    smaller = differs(size, largest.reshape(shape)).mul_(present(size))
+    if not any_left(smaller):
         return [largest], True
     if not others:
         return [], False
     slopes = count(size)
-    covered = slopes - count(differs(size, largest.reshape(shape)).mul_(present(size)))
+    covered = slopes - count(smaller)
     smallest = size.where(size > 0, torch.inf).amin(others)
     second = smallest.masked_fill(smallest >= largest, -1)
     if bool((second > 0).any()):

@@ -40,7 +40,7 @@ class Proportional:
         sizes = mixing.power(1, x)
         size = x.abs()
         total, slopes = sizes.forward(size), passing(scale)
-        if total.numel() and float(total.amin()) > _least(largest(tau), tau.dtype):
+        if total.numel() and bool(total.amin() > _least(tau.new_tensor(largest(tau)))):
             share = tau / total if slopes is None else (tau / total).mul_(slopes)
             live = share.new_ones(()) if slopes is None else slopes
             return size.mul_(sizes.transpose(share)), live.expand_as(tau)
@@ -51,18 +51,20 @@ class Proportional:
         return size.mul_(sizes.transpose(share)), live
 
 
-def _least(tau: float, dtype: torch.dtype) -> float:
-    """Contributions so small that their quotients leave the number format count as none."""
-    limits = torch.finfo(dtype)
-    return max(tau / limits.max / limits.eps, limits.tiny)
+def _least(sizes: Tensor) -> Tensor:
+    """Contributions so small that their quotients leave the number format count as none.
+
+    It is written over the sizes of tau.
+    """
+    limits = torch.finfo(sizes.dtype)
+    return sizes.mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
 
 
 def _divide(
     tau: Tensor, total: Tensor, share: Tensor, live: Tensor, mask: Tensor | None = None
 ) -> None:
     """Write tau over the total, and which units are live."""
-    limits = torch.finfo(tau.dtype)
-    least = tau.abs().mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
+    least = _least(tau.abs())
     torch.gt(total, least, out=live)
     if mask is not None:
         live.mul_(mask)

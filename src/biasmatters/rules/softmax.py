@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import above, all_present, once, present
+from biasmatters.affine.masks import above, once, present, present_throughout
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.rule import RuleError
 
@@ -73,12 +73,9 @@ def passing(scale: Tensor | None) -> Tensor | None:
 
     Behind a batch-norm alone a channel has one slope, which is hardly ever 0.
     """
-    if scale is None:
+    if scale is None or present_throughout(scale):
         return None
-    few = once(scale)
-    if few.numel() < scale.numel() and all_present(few):
-        return None
-    return present(few)
+    return present(once(scale))
 
 
 def contributions(count: Tensor, tau: Tensor) -> int:

@@ -74,13 +74,11 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
         conv: The convolution.
         like: Its input.
     """
-    groups, each = conv.groups, conv.weight.shape[1]
-    if each < NARROW or conv.weight.shape[:2] == (groups, 1):
+    if conv.weight.shape[1] < NARROW or (holes := conv.holes) is None:
         return None
-    holes = conv.holes
-    if holes is None or not len(holes.places):
-        return None if holes is None else _everything(conv, like)
     everything, zeros = _everything(conv, like), holes.zeros.to(like.dtype)
+    if not len(holes.places):
+        return everything
     if holes.by_rows:
         return _less_rows(everything, conv.linear(zeros, 1, like), holes)
     part = conv.linear(zeros, 1, like[:, holes.places])
