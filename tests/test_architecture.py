@@ -19,6 +19,7 @@ HEAVY = (
     "captum",
     "skimage",
     "torchvision",
+    "numba",
 )
 
 
@@ -49,6 +50,7 @@ def copy(tmp_path: Path) -> Path:
         ("stages", "import hydra"),
         ("training", "import wandb"),
         ("affine", "from biasmatters import models"),
+        ("kernels", "from biasmatters import affine"),
         ("reporting", "import torch"),
     ],
 )

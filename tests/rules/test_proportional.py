@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.attribution import BiasBackprop
 from biasmatters.rules import RULES, make_rule
+from tests.rules.liveness import live_of
 
 
 @pytest.mark.parametrize("size", [1e-320, 1e-305, 1e-200, 1.0, 1e200])
@@ -18,7 +19,8 @@ def test_tiny_contributions_never_give_nan(size: float) -> None:
     weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]], dtype=torch.float64)
     x = torch.full((1, 2), size, dtype=torch.float64)
     tau = torch.tensor([[1e15, -4.0]], dtype=torch.float64)
-    beta, live = make_rule("proportional").split(DenseMap(weight), x, tau, None)
+    beta, said = make_rule("proportional").split(DenseMap(weight), x, tau, None)
+    live = live_of(said, tau)
     handed = tau * live
     assert bool(beta.isfinite().all())
     torch.testing.assert_close(beta.sum(1), handed.sum(1))

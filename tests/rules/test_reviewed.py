@@ -24,6 +24,7 @@ from biasmatters.rules import (
 )
 from biasmatters.rules.direct import split_directly
 from biasmatters.rules.levels import levels
+from tests.rules.liveness import live_of
 
 MAKE = torch.Generator().manual_seed(0)
 
@@ -124,8 +125,8 @@ def test_liveness_is_a_matter_of_the_sample_alone() -> None:
     mixing = DenseMap(torch.full((2, 3), 1e-15))
     x = torch.full((2, 3), 1e-15)
     tau = torch.tensor([[1e-30, 1e-30], [1e6, 1e6]])
-    _, together = Proportional().split(mixing, x, tau, None)
-    _, alone = Proportional().split(mixing, x[:1], tau[:1], None)
+    together = live_of(Proportional().split(mixing, x, tau, None)[1], tau)
+    alone = live_of(Proportional().split(mixing, x[:1], tau[:1], None)[1], tau[:1])
     assert torch.equal(together[:1], alone)
     assert bool(alone.all())
 

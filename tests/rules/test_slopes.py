@@ -7,6 +7,7 @@ import torch
 
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.rules import RULES, make_rule
+from tests.rules.liveness import live_of
 
 MAPS = {
     "plain": ConvMap(torch.randn(5, 9, 3, 3).double(), (1, 1), ((1, 1),) * 2, (1, 1), 1),
@@ -31,6 +32,7 @@ def test_by_channel_or_written_out(rule: str, name: str, dead: bool) -> None:
     split = make_rule(rule, 0.7).split
     beta, live = split(mixing, x, tau.clone(), slopes)
     wanted, mask = split(mixing, x, tau.clone(), slopes.contiguous())
+    live, mask = live_of(live, tau), live_of(mask, tau)
     torch.testing.assert_close(beta.contiguous(), wanted.contiguous())
     torch.testing.assert_close(live.contiguous(), mask.contiguous())
     assert bool((live[:, 3] == 0).all()) == dead

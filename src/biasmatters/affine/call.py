@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 import torch
@@ -34,15 +35,24 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """Every tensor in nested lists, tuples and dicts, in order."""
-    if type(tree) in _PLAIN:
-        return []
+    found: list[Tensor] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: Any, found: list[Tensor]) -> None:
+    kind = type(tree)
+    if kind in _PLAIN:
+        return
     if isinstance(tree, Tensor):
-        return [tree]
-    if isinstance(tree, (list, tuple)):
-        return [tensor for item in tree for tensor in tensors_in(item)]
-    if isinstance(tree, dict):
-        return [tensor for item in tree.values() for tensor in tensors_in(item)]
-    return []
+        found.append(tree)
+    elif isinstance(tree, (list, tuple)):
+        for item in tree:
+            if type(item) not in _PLAIN:
+                _collect(item, found)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            _collect(item, found)
 
 
 def change_tensors(
@@ -52,10 +62,11 @@ def change_tensors(
 
     What could be changed later on, such as a list that grows, is copied.
     """
-    old = tensors_in((args, kwargs))
-    new = [change(tensor) for tensor in old]
-    same = all(a is b for a, b in zip(old, new, strict=True))
-    if same and all(map(_fixed, args)) and all(map(_fixed, kwargs.values())):
+    old: list[Tensor] = []
+    _collect(args, old)
+    _collect(kwargs, old)
+    new = list(map(change, old))
+    if all(map(is_, old, new)) and all(map(_fixed, args)) and all(map(_fixed, kwargs.values())):
         return args, kwargs, new
     table = {id(a): b for a, b in zip(old, new, strict=True)}
 
@@ -67,9 +78,11 @@ def change_tensors(
 
 def _fixed(argument: Any) -> bool:
     """Whether an argument stays what it is: a tensor, a number, or a tuple of such."""
-    if type(argument) is tuple:
-        return all(type(item) in _PLAIN or isinstance(item, Tensor) for item in argument)
-    return type(argument) in _PLAIN or isinstance(argument, Tensor)
+    if type(argument) in _PLAIN or isinstance(argument, Tensor):
+        return True
+    if type(argument) is not tuple:
+        return False
+    return all(type(item) in _PLAIN or isinstance(item, Tensor) for item in argument)
 
 
 def finite(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap
+from biasmatters.affine.maps.even import share_evenly
 from biasmatters.affine.masks import any_left, count
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
 
@@ -28,6 +29,9 @@ def hand_to_support(
     Returns:
         The inputs' bias, and the tau of units that have no input at all, None if there are none.
     """
+    together = share_evenly(mixing, x, tau, to_all=True) if exponent == 0 else None
+    if together is not None:
+        return together
     counted = exponent == 0 and isinstance(mixing, ConvMap)
     if isinstance(mixing, Tileable) and not counted and count(tau) < FEW * tau.numel():
         return _listed(mixing, x, tau, exponent)
@@ -45,6 +49,9 @@ def hand_to_support(
 
 def _sizes(mixing: Mixing, exponent: int, x: Tensor, support: Linear) -> Tensor:
     """``sum_q |m|^exponent`` of each unit; where samples share coefficients, of one sample."""
+    if isinstance(mixing, ConvMap) and not any(map(any, mixing.padding)):
+        sizes = raise_to(mixing.weight.to(x.dtype), exponent).flatten(1).sum(1)
+        return sizes.reshape(-1, *(1,) * (x.ndim - 2))
     if isinstance(mixing, Stackable) and x.ndim > 1 and len(x):
         return mixing.power(exponent, x[:1]).forward(torch.ones_like(x[:1]))
     return support.forward(torch.ones_like(x))

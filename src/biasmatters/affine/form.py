@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.law import Law
 from biasmatters.affine.mixing import Mixing
 
 Kind = Literal["mixing", "elementwise", "routing", "smooth"]
@@ -34,11 +35,21 @@ class Split(Protocol):
         """
         ...
 
+    def meet(
+        self, values: Sequence[Tensor], coefficients: Sequence[Tensor | float], tau: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Split tau over the tensors that meet in each unit, times their coefficients."""
+        ...
+
     def spread(self, call: Call, *orphans: Tensor) -> tuple[Tensor, ...]:
         """Spread the bias of units without any tracked input over the call's inputs.
 
         ``orphans`` are parts of the output, or one tensor like it.
         """
+        ...
+
+    def spread_sums(self, call: Call, total: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        """The same for orphans of which only the sums are known, ``(N,)``, and of their sizes."""
         ...
 
 
@@ -59,6 +70,7 @@ class Form:
         gap: Distance of each unit to the nearest boundary of its linear piece, NaN if not
             measured; None without boundaries.
         foldable: Whether slopes that follow scale the contributions of its units.
+        law: The same in a few numbers, where it can be said so; of a mixing operation, its bias.
     """
 
     kind: Kind
@@ -68,6 +80,7 @@ class Form:
     exact: bool = True
     gap: Callable[[], Tensor] | None = None
     foldable: bool = False
+    law: Law | None = None
 
 
 def nothing() -> None:
@@ -93,6 +106,7 @@ def elementwise(
     intercept: Callable[[], Tensor | None] = nothing,
     *,
     gap: Callable[[], Tensor] | None = None,
+    law: Law | None = None,
 ) -> Form:
     """Each output depends on one input: its bias passes to that input whole."""
     require_one_input(call)
@@ -100,7 +114,7 @@ def elementwise(
     def pull(tau: Tensor, _: Split) -> tuple[Tensor, ...]:
         return (tau.sum_to_size(call.inputs[0].shape),)
 
-    return Form("elementwise", pull, intercept, slope, True, gap)
+    return Form("elementwise", pull, intercept, slope, True, gap, law=law)
 
 
 def smooth(call: Call, *, slope: Callable[[], Tensor] | None = None, exact: bool = False) -> Form:
@@ -161,10 +175,12 @@ def mixing(
     call: Call,
     maker: Callable[[], Mixing],
     intercept: Callable[[], Tensor | None] = nothing,
+    *,
+    law: Law | None = None,
 ) -> Form:
     """One tracked input, mixed by known coefficients: the rule decides."""
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
         return (split.mix(maker(), call.inputs[0].detach(), tau, home=call.axes[0]),)
 
-    return Form("mixing", pull, intercept, foldable=True)
+    return Form("mixing", pull, intercept, foldable=True, law=law)

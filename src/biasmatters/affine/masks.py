@@ -60,6 +60,16 @@ def present_throughout(x: Tensor) -> bool:
     return few.numel() < x.numel() and all_present(few)
 
 
+def passing(scale: Tensor | None) -> Tensor | None:
+    """1 where a slope is not 0; None if no slope is 0 and that is seen without looking at all.
+
+    Behind a batch-norm alone a channel has one slope, which is hardly ever 0.
+    """
+    if scale is None or present_throughout(scale):
+        return None
+    return present(once(scale))
+
+
 def count(x: Tensor) -> int:
     """How many entries are not 0."""
     if x.device.type != "cpu":

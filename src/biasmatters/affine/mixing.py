@@ -45,6 +45,17 @@ class Connections:
     scatter: Callable[[Tensor], Tensor]
 
 
+@dataclass(frozen=True)
+class Lost:
+    """The tau of units to which nothing contributes, in place of a mask of the others.
+
+    Attributes:
+        tau: 0 for all other units; None where there are no such units with bias.
+    """
+
+    tau: Tensor | None
+
+
 class Mixing(Protocol):
     """A linear map with known coefficients."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,14 +13,17 @@ from torch import Tensor
 import biasmatters.affine.ops  # noqa: F401 - registers the handlers
 from biasmatters.affine.axis import per_sample
 from biasmatters.affine.boundary import Boundary
+from biasmatters.affine.chain import find_chains, link
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
+from biasmatters.affine.law import Bend
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
+from biasmatters.affine.step import Step, Terms
 from biasmatters.affine.tape import Tape
 from biasmatters.affine.target import (
     OutputSelector,
@@ -49,28 +52,6 @@ class Options:
     output: OutputSelector = None
     eval_mode: bool = False
     freeze_attention: bool = False
-
-
-@dataclass(frozen=True)
-class Step:
-    """One recorded operation with its local form and the gradient at its output."""
-
-    node: Node
-    form: Form
-    label: str
-    intercept: Tensor | None
-    grad: Tensor | None
-
-    @property
-    def output(self) -> Tensor:
-        """The operation's output."""
-        return self.node.call.output
-
-    def injected(self) -> Tensor | None:
-        """``G * intercept`` like the output: the bias that this operation puts in."""
-        if self.grad is None or self.intercept is None:
-            return None
-        return self.grad * self.intercept
 
 
 @dataclass(frozen=True)
@@ -119,13 +100,29 @@ class Recording(Point):
         """`ledger` and `injected_mass`, which one pass gives."""
         with torch.inference_mode(False), torch.no_grad():
             zero = torch.zeros_like(self.output)
+            weighed = {
+                row.label: (share, size)
+                for step in self.steps
+                for row, share, size in self._weighed(step)
+            }
             rows, mass = [], zero
             for step in self.steps:
-                if step.intercept is not None and step.grad is not None:
-                    share, size = _weigh(step.grad, step.intercept, step.node.axis, self.samples)
+                if step.label in weighed:
+                    share, size = weighed[step.label]
                     rows.append(LedgerRow(step.label, step.form.kind, step.node.call.op, share))
                     mass = mass + size.to(mass)
             return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),)), mass
+
+    def _weighed(self, step: Step) -> list[tuple[Step, Tensor, Tensor]]:
+        """The shares and sizes of a step, or of all that are walked with it."""
+        if step.within:
+            return []
+        if step.chain is not None:
+            return step.chain.weigh()
+        grad, intercept = step.grad, step.intercept
+        if grad is None or intercept is None:
+            return []
+        return [(step, *_weigh(grad, intercept, step.node.axis, self.samples))]
 
     def ledger(self) -> Ledger:
         """The bias share of every operation that has an intercept."""
@@ -204,28 +201,81 @@ def _explain(
 def _differentiate(
     nodes: list[Node], value: Tensor, leaves: tuple[Tensor, ...]
 ) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
-    made: list[tuple[Node, Form, Tensor | None]] = []
+    needed = _needed(nodes, value)
+    made: list[tuple[Node, Form]] = []
     for node in nodes:
         handler = find_handler(node.call.function, node.call.op)
         if handler is None:
             raise UnsupportedOperationError(node.call.name, node.call.op, "the engine lost it")
-        form = handler(node.call)
-        made.append((node, form, _finite(form.intercept())))
-    biased = [node.call.output for node, _, intercept in made if intercept is not None]
-    grads = _gradients(value, [*leaves, *biased])
-    by_output = {id(t): g for t, g in zip(biased, grads[len(leaves) :], strict=True)}
+        made.append((node, handler(node.call)))
     labels = _labels(nodes)
-    needed = _needed(nodes, value)
-    steps = tuple(
-        Step(node, form, label, intercept, by_output.get(id(node.call.output)))
-        for (node, form, intercept), label in zip(made, labels, strict=True)
-        if id(node.call.output) in needed
-    )
+    of_value = [i for i, node in enumerate(nodes) if id(node.call.output) in needed]
+    made, labels = [made[i] for i in of_value], [labels[i] for i in of_value]
+    chains = find_chains(made, len(leaves[0]))
+    followers = {i for places in chains.values() for i in places}
+    intercepts = {
+        i: _finite(form.intercept())
+        for i, (_, form) in enumerate(made)
+        if i not in followers and i not in chains
+    }
+    biased = [i for i, intercept in intercepts.items() if intercept is not None]
+    biased += [places[-1] for first, places in chains.items() if _biased(made, [first, *places])]
+    grads = _gradients(value, [*leaves, *(made[i][0].call.output for i in biased)])
+    by_place = dict(zip(biased, grads[len(leaves) :], strict=True))
+    steps = _steps(made, labels, chains, intercepts, by_place)
     weights = tuple(
         torch.zeros_like(x) if g is None else g
         for x, g in zip(leaves, grads[: len(leaves)], strict=True)
     )
     return steps, weights
+
+
+def _biased(made: list[tuple[Node, Form]], places: list[int]) -> bool:
+    """Whether any of some operations has a constant."""
+    laws = [made[i][1].law for i in places]
+    return any(
+        law.holds if isinstance(law, Bend) else law and law.shift is not None for law in laws
+    )
+
+
+def _steps(
+    made: list[tuple[Node, Form]],
+    labels: list[str],
+    chains: dict[int, list[int]],
+    intercepts: dict[int, Tensor | None],
+    grads: dict[int, Tensor | None],
+) -> tuple[Step, ...]:
+    """The steps; those of chains find their terms when they are asked for, from the chain's top."""
+    found: dict[int, Step] = {}
+    for first, places in chains.items():
+        above: Step | None = None
+        for i in reversed([first, *places]):
+            node, form = made[i]
+            terms = Terms(_constant(form), _derived(grads.get(i), above))
+            found[i] = above = Step(node, form, labels[i], terms, within=i != first)
+        found[first] = replace(found[first], chain=link(found[first], [found[i] for i in places]))
+    return tuple(
+        found[i]
+        if i in found
+        else Step(node, form, labels[i], Terms.held(intercepts[i], grads.get(i)))
+        for i, (node, form) in enumerate(made)
+    )
+
+
+def _constant(form: Form) -> Callable[[], Tensor | None]:
+    return lambda: _finite(form.intercept())
+
+
+def _derived(grad: Tensor | None, above: Step | None) -> Callable[[], Tensor | None]:
+    """The gradient at an output, by that behind the only operation which takes it."""
+
+    def found() -> Tensor | None:
+        if above is None:
+            return grad
+        behind, slope = above.grad, above.form.slope
+        return None if behind is None or slope is None else behind * slope()
+
+    return found
 
 
 def _gradients(value: Tensor, by: list[Tensor]) -> tuple[Tensor | None, ...]:

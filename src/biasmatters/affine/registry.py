@@ -114,6 +114,7 @@ def find_decomposition(function: Function, op: str) -> Decomposition | None:
     return _rewritten.get(function) or _decompositions.get(op)
 
 
+@lru_cache(maxsize=2048)
 def canonical(function: Function) -> str:
     """The name an operation is known by: ``add`` for ``Tensor.__iadd__`` and ``torch.add``.
 
@@ -134,6 +135,7 @@ def canonical(function: Function) -> str:
     return name.strip("_") or str(function)
 
 
+@lru_cache(maxsize=2048)
 def is_in_place(function: Function) -> bool:
     """Whether a function changes its first argument by its very name."""
     name = plain_name(function)

@@ -19,10 +19,18 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
+from biasmatters.affine.chain import Link, linked
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Point, Step
-from biasmatters.affine.walker import Fallback, Probe, SplitFunction, Walk
+from biasmatters.affine.walker import (
+    BranchesFunction,
+    Fallback,
+    Probe,
+    SplitFunction,
+    Stranded,
+    Walk,
+)
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,14 @@ def walk(
     keep_layers: bool = False,
     probe: Probe | None = None,
     put_in: Container[str] | None = None,
+    branches: BranchesFunction | None = None,
 ) -> WalkResult:
     """Propagate the bias of a recorded forward pass down to the inputs.
 
     Args:
         point: Of what `record` returned, or that itself.
-        steps: Its steps. They are taken off the end as the walk is done with them: if nobody else
-            holds them, their memory is free for what the walk makes.
+        steps: Its steps. They are taken off the list, and let go as the walk is done with them: if
+            nobody else holds them, their memory is free for what the walk makes.
         split: The rule's split.
         fold: Whether the slopes after a mixing operation (batch-norm, activation) scale its
             contributions, as if folded into its weights.
@@ -59,16 +68,25 @@ def walk(
         keep_layers: Whether to return the bias that arrives at each operation's output.
         probe: Called with every mixing operation.
         put_in: Labels of the operations whose own bias counts; None for all of them.
+        branches: The rule's split of two branches, where it has one of its own.
     """
     precision = full_precision(point.output.device)
     with torch.inference_mode(False), torch.no_grad(), precision:
-        scales = folded_scales(steps) if fold else {}
-        state = Walk(split, fallback, point.samples, point.output, probe)
+        together = fold and not keep_layers and put_in is None
+        scales = folded_scales(steps, together=together) if fold else {}
+        state = Walk(split, fallback, point.samples, point.output, probe, branches)
         betas: dict[int, Tensor] = {}
         layers: dict[str, Tensor] = {}
-        while steps:
-            step = steps.pop()
-            scale = scales.pop(len(steps), None)
+        todo = list(map(linked, steps)) if together else list(steps)
+        steps.clear()
+        while todo:
+            step = todo.pop()
+            scale = scales.pop(len(todo), None)
+            if step is None:
+                continue
+            if isinstance(step, Link):
+                hand_on_together(step, state, betas)
+                continue
             own = put_in is None or step.label in put_in
             tau = _total(betas.pop(id(step.output), None), step, own=own)
             if tau is None:
@@ -94,9 +112,23 @@ def hand_on(
         betas: What has arrived at tensors so far, by their id; it is added to.
     """
     state.enter(step, scale)
-    for x, beta in zip(step.node.call.inputs, step.form.pull(tau, state), strict=True):
+    _add(step, step.form.pull(tau, state), betas)
+
+
+def _add(step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor]) -> None:
+    for x, beta in zip(step.node.call.inputs, pulled, strict=True):
         old, beta = betas.get(id(x)), beta.to(x.dtype)
         betas[id(x)] = beta if old is None else old + beta
+
+
+def hand_on_together(link: Link, state: Walk, betas: dict[int, Tensor]) -> None:
+    """Hand the bias of a mixing step, and of all that follows it one to one, to its inputs."""
+    carried = link.carry(betas.pop(id(link.y), None))
+    if carried is None:
+        return
+    share, stranded, mass = carried
+    state.enter(link, link.scale(), None if stranded is None else Stranded(stranded, mass))
+    _add(link, link.form.pull(share, state), betas)
 
 
 def refuse_nan(maps: Iterable[Tensor]) -> None:
@@ -114,19 +146,30 @@ def refuse_nan(maps: Iterable[Tensor]) -> None:
 def _total(beta: Tensor | None, step: Step, *, own: bool) -> Tensor | None:
     if not own:
         return beta
-    if beta is None or step.grad is None or step.intercept is None:
-        return step.injected() if beta is None else beta
-    if beta.dtype == step.grad.dtype == step.intercept.dtype:
-        return torch.addcmul(beta, step.grad, step.intercept)
-    return beta + step.grad * step.intercept
+    if beta is None:
+        return step.injected()
+    grad, intercept = step.grad, step.intercept
+    if grad is None or intercept is None:
+        return beta
+    if beta.dtype == grad.dtype == intercept.dtype:
+        return torch.addcmul(beta, grad, intercept)
+    return beta + grad * intercept
 
 
-def folded_scales(steps: Sequence[Step]) -> dict[int, Callable[[], Tensor]]:
-    """For each mixing step, the product of the slopes that follow it one to one."""
+def folded_scales(
+    steps: Sequence[Step], *, together: bool = False
+) -> dict[int, Callable[[], Tensor]]:
+    """For each mixing step, the product of the slopes that follow it one to one.
+
+    Args:
+        steps: All of them.
+        together: Whether to leave out steps that have a chain.
+    """
     users = users_of(steps)
     found: dict[int, Callable[[], Tensor]] = {}
     for i, step in enumerate(steps):
-        after = one_to_one_after(step, users) if step.form.foldable else []
+        alone = step.form.foldable and not (together and step.chain is not None)
+        after = one_to_one_after(step, users) if alone else []
         slopes = [s.form.slope for s in after if s.form.slope is not None]
         if slopes:
             found[i] = lambda slopes=slopes, out=step.output: _product(slopes, out)  # type: ignore[misc]

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.axis import labels, per_sample
 from biasmatters.affine.call import Call, finite
+from biasmatters.affine.chain import Link
 from biasmatters.affine.fallback import hand_to_support
+from biasmatters.affine.maps.branches import beside
 from biasmatters.affine.maps.depthwise import channels_last, is_depthwise
-from biasmatters.affine.masks import any_left, left_out, present_throughout
-from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.masks import any_left, left_out, passing, present_throughout
+from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.pieces import pieces
 from biasmatters.affine.precision import at_least_single
-from biasmatters.affine.recording import Step
+from biasmatters.affine.step import Step
 
 Fallback = Literal["uniform", "weight", "drop"]
-SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+BranchesFunction = Callable[
+    [tuple[Tensor, Tensor], tuple[float, float], Tensor],
+    tuple[tuple[Tensor, Tensor], Tensor | None],
+]
+SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | Lost]]
 Probe = Callable[[str, Mixing, Tensor, Tensor, Tensor | None], None]
+
+
+@dataclass(frozen=True)
+class Stranded:
+    """Bias of units without any contributing input.
+
+    Attributes:
+        tau: Like the output of the operation.
+        mass: ``(N,)`` the sum of its sizes.
+    """
+
+    tau: Tensor
+    mass: Tensor
+
+    def with_more(self, tau: Tensor, mass: Tensor) -> Stranded:
+        """With that of other units."""
+        return Stranded(self.tau + tau, self.mass + mass)
 
 
 @dataclass
@@ -35,6 +59,7 @@ class Walk:
             ``drop``: nowhere, and it is reported.
         samples: N.
         probe: Called with every mixing operation, for diagnostics.
+        branches: The rule's split of two branches, where it has one of its own.
         fallback_mass: ``(N,)`` absolute bias that took the fallback.
         dropped: ``(N,)`` bias that was kept out of the map.
     """
@@ -44,9 +69,11 @@ class Walk:
     samples: int
     like: Tensor
     probe: Probe | None = None
+    branches: BranchesFunction | None = None
     fallback_mass: Tensor = field(init=False)
     dropped: Tensor = field(init=False)
     _scale: Tensor | None = None
+    _stranded: Stranded | None = None
     _axis: int = 0
     _label: str = ""
 
@@ -54,8 +81,17 @@ class Walk:
         self.fallback_mass = torch.zeros_like(self.like)
         self.dropped = torch.zeros_like(self.like)
 
-    def enter(self, step: Step, scale: Tensor | None) -> None:
-        """Prepare for one step's pull."""
+    def enter(
+        self, step: Step | Link, scale: Tensor | None, stranded: Stranded | None = None
+    ) -> None:
+        """Prepare for one step's pull.
+
+        Args:
+            step: Whose pull.
+            scale: The slope that is folded into it.
+            stranded: Bias of its units that is none of the pull's.
+        """
+        self._stranded = stranded
         self._scale, self._axis, self._label = scale, step.node.axis, step.label
 
     def mix(
@@ -77,18 +113,60 @@ class Walk:
         scale = None if self._scale is None else self._scale.reshape(tau.shape).to(dtype)
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
-        if x.device.type != "cpu" or not is_depthwise(mixing):
+        if x.device.type != "cpu" or not is_depthwise(mixing) or kernels.fit(x, tau):
             return self._split(mixing, x, tau, scale, axis, home)
         scale = None if scale is None else channels_last(scale)
         beta = self._split(mixing, channels_last(x), channels_last(tau), scale, axis, home)
         return beta.contiguous() if x.is_contiguous() else beta
 
+    def meet(
+        self, values: Sequence[Tensor], coefficients: Sequence[Tensor | float], tau: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Split over branches by the rule, without laying them side by side where it can."""
+        shape, axis = tau.shape, self._axis
+        found = None
+        if self.branches is not None and self.probe is None and len(values) == 2:
+            found = self._met(self.branches, values, coefficients, tau)
+        if found is None:
+            made, stacked = beside(values, coefficients, shape)
+            return self.mix(made, stacked, tau).unbind(-1)
+        betas, lost = found
+        stranded = self._stranded
+        if lost is not None:
+            mass = per_sample(lost.abs(), axis, self.samples)
+            stranded = stranded.with_more(lost, mass) if stranded else Stranded(lost, mass)
+        if stranded is None:
+            return betas
+        made, stacked = beside(values, coefficients, shape)
+        parts = self._fall_back(made, stacked, stranded, axis, axis).unbind(-1)
+        return tuple(beta + part for beta, part in zip(betas, parts, strict=True))
+
+    def _met(
+        self,
+        branches: BranchesFunction,
+        values: Sequence[Tensor],
+        coefficients: Sequence[Tensor | float],
+        tau: Tensor,
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None] | None:
+        a, b = (value.detach() for value in values)
+        numbers = [float(c) for c in coefficients if not isinstance(c, Tensor)]
+        slopes = None if self._scale is None else passing(self._scale)
+        alike = a.shape == b.shape == tau.shape and kernels.fit(tau, a, b)
+        if len(numbers) < 2 or slopes is not None or not alike:
+            return None
+        if not bool((a.sum() + b.sum()).isfinite()):
+            return None
+        return branches((a, b), (numbers[0], numbers[1]), tau)
+
     def spread(self, call: Call, *orphans: Tensor) -> tuple[Tensor, ...]:
         """Share the bias of units that have no input evenly over all inputs of the sample."""
         sums = [per_sample(orphan, self._axis, self.samples) for orphan in orphans]
-        total = torch.stack(sums).sum(0)
-        for orphan in orphans:
-            self.fallback_mass += per_sample(orphan.abs(), self._axis, self.samples)
+        sizes = [per_sample(orphan.abs(), self._axis, self.samples) for orphan in orphans]
+        return self.spread_sums(call, torch.stack(sums).sum(0), torch.stack(sizes).sum(0))
+
+    def spread_sums(self, call: Call, total: Tensor, size: Tensor) -> tuple[Tensor, ...]:
+        """The same for orphans of which only the sums are known, ``(N,)``, and of their sizes."""
+        self.fallback_mass += size
         if self.fallback == "drop":
             self.dropped += total
             return tuple(torch.zeros_like(x) for x in call.inputs)
@@ -102,20 +180,21 @@ class Walk:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None, axis: int, home: int
     ) -> Tensor:
         beta, live = self.split(mixing, x, tau, scale)
-        live = live.to(tau.dtype)
-        if present_throughout(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
-            return beta
-        return beta + self._fall_back(mixing, x, left_out(tau, live), axis, home)
+        left, stranded = _left(live, tau), self._stranded
+        if left is not None:
+            mass = per_sample(left.abs(), axis, self.samples)
+            stranded = stranded.with_more(left, mass) if stranded else Stranded(left, mass)
+        return beta if stranded is None else beta + self._fall_back(mixing, x, stranded, axis, home)
 
     def _fall_back(
-        self, mixing: Mixing, x: Tensor, stranded: Tensor, axis: int, home: int
+        self, mixing: Mixing, x: Tensor, stranded: Stranded, axis: int, home: int
     ) -> Tensor:
-        self.fallback_mass += per_sample(stranded.abs(), axis, self.samples)
+        self.fallback_mass += stranded.mass
         if self.fallback == "drop":
-            self.dropped += per_sample(stranded, axis, self.samples)
+            self.dropped += per_sample(stranded.tau, axis, self.samples)
             return torch.zeros_like(x)
         exponent = 0 if self.fallback == "uniform" else 1
-        beta, lost = hand_to_support(mixing, x, stranded, exponent)
+        beta, lost = hand_to_support(mixing, x, stranded.tau, exponent)
         if lost is not None:
             amount = per_sample(lost, axis, self.samples) * self.samples / x.numel()
             beta = beta + self._broadcast(amount, x, home)
@@ -126,3 +205,13 @@ class Walk:
             return values.reshape(()).expand(x.shape)
         rows = torch.arange(self.samples, device=x.device)
         return values[labels(x.shape, axis, self.samples, rows)].to(x.dtype)
+
+
+def _left(live: Tensor | Lost, tau: Tensor) -> Tensor | None:
+    """The tau of units that are not live, None for none."""
+    if isinstance(live, Lost):
+        return live.tau
+    live = live.to(tau.dtype)
+    if present_throughout(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
+        return None
+    return left_out(tau, live)

@@ -22,7 +22,7 @@ from biasmatters.attribution.chunks import argument_rows, arguments, chunks, tar
 from biasmatters.attribution.entropy import EntropyProbe
 from biasmatters.attribution.profile import Profiler
 from biasmatters.attribution.propagation import CertifiedPropagation, Propagation
-from biasmatters.rules import Rule, make_rule
+from biasmatters.rules import Rule, SplitsBranches, make_rule
 from biasmatters.types import Attribution, Signal, Target
 
 
@@ -242,6 +242,9 @@ class BiasBackprop:
         probe: Probe | None = None,
         split: SplitFunction | None = None,
     ) -> WalkResult:
+        branches = None
+        if split is None and isinstance(self.rule, SplitsBranches):
+            branches = self.rule.split_branches
         return walk(
             point,
             steps,
@@ -250,4 +253,5 @@ class BiasBackprop:
             fallback=self.fallback,
             keep_layers=layers,
             probe=probe,
+            branches=branches,
         )

@@ -7,7 +7,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.rules import Rule
 from biasmatters.rules.journal import Choice, listen
 from biasmatters.types import LayerCost
@@ -29,7 +29,7 @@ class Profiler:
 
     def split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | Lost]:
         """The rule's own split, timed."""
         _settle(x)
         begin = perf_counter()

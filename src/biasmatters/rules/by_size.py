@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.masks import any_left, kept, present
-from biasmatters.affine.mixing import Band, Mixing, Stackable
+from biasmatters.affine.mixing import Band, Mixing, Stackable, ranges
 from biasmatters.rules import exponentials
 from biasmatters.rules.expanded import Units, split_expanded
 from biasmatters.rules.journal import Choice, listening, note
@@ -17,6 +19,8 @@ from biasmatters.rules.softmax import contributions, live_by, live_units, tolera
 
 # Numbers that the features of a band hold for each thread.
 BAND = 1 << 19
+# Numbers in a weight whose tables, of as many numbers for each product of an expansion, are held.
+ROOM = 1 << 20
 # What inputs get, which units are live, and the tau that is left.
 Part = tuple[Tensor, Tensor, Tensor | None]
 
@@ -35,6 +39,8 @@ def split_by_size(
     Layers with shared coefficients go by an expansion where that is cheaper, band by band. The
     others, and units for which an expansion is too coarse, go connection by connection.
     """
+    if isinstance(mixing, ConvMap) and mixing.groups == 1 and mixing.weight.numel() > ROOM:
+        return _by_units(sign, temperature, tolerance, mixing, x, tau, scale)
     bound = tolerance_for(tolerance, x.dtype)
     plans: list[Plan] = []
     beta: Tensor | None = None
@@ -51,6 +57,27 @@ def split_by_size(
         note(Choice("direct", _covered(mixing, x, rest)))
     found = exponentials.split_by_size(sign, temperature, mixing, x, rest, scale)
     return found if beta is None else found.add_(beta), live
+
+
+def _by_units(
+    sign: int,
+    temperature: float,
+    tolerance: float | None,
+    conv: ConvMap,
+    x: Tensor,
+    tau: Tensor,
+    scale: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Some units at a time, so that the tables of their weights fit."""
+    step = max(1, ROOM // conv.weight[0].numel())
+    total, live = torch.zeros_like(x), torch.empty_like(tau)
+    for rows in ranges(len(conv.weight), step):
+        part = replace(conv, weight=conv.weight[rows])
+        slopes = None if scale is None else scale.expand_as(tau)[:, rows]
+        given = sign, temperature, tolerance, part, x, tau[:, rows], slopes
+        beta, live[:, rows] = split_by_size(*given)
+        total += beta
+    return total, live
 
 
 def _by_bands(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import largest
-from biasmatters.affine.mixing import Mixing
+from biasmatters import kernels
+from biasmatters.affine.maps.dense import DenseMap
+from biasmatters.affine.masks import largest, passing
+from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.pieces import pieces
-from biasmatters.rules.softmax import passing
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,20 @@ class Proportional:
 
     def split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
+        slopes = passing(scale)
+        if slopes is None and isinstance(mixing, DenseMap) and mixing.by_kernel(x, tau):
+            from biasmatters.kernels import dense
+
+            found = dense.split(mixing.weight, x.abs(), tau, _bounds(tau), even=False)
+            return found[0], Lost(found[1])
         sizes = mixing.power(1, x)
         size = x.abs()
-        total, slopes = sizes.forward(size), passing(scale)
+        total = sizes.forward(size)
+        if slopes is None and total.shape == tau.shape and kernels.fit(tau, total):
+            share, lost = _by_kernel(tau, total)
+            return size.mul_(sizes.transpose(share)), Lost(lost)
         if total.numel() and bool(total.amin() > _least(tau.new_tensor(largest(tau)))):
             share = tau / total if slopes is None else (tau / total).mul_(slopes)
             live = share.new_ones(()) if slopes is None else slopes
@@ -49,6 +59,27 @@ class Proportional:
         for parts in pieces(tau, total, share, live, *masks):
             _divide(*parts)
         return size.mul_(sizes.transpose(share)), live
+
+    def split_branches(
+        self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """As `SplitsBranches` has it."""
+        from biasmatters.kernels import branches
+
+        return branches.meet(tau, values, factors, "by size", _bounds(tau))
+
+
+def _by_kernel(tau: Tensor, total: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Tau over the total, and the tau of units without any, in one pass over memory."""
+    from biasmatters.kernels import shares
+
+    return shares.divide(tau, total, _bounds(tau))
+
+
+def _bounds(tau: Tensor) -> tuple[float, float]:
+    """What counts as none: in units of tau, and in itself."""
+    limits = torch.finfo(tau.dtype)
+    return 1 / (limits.max * limits.eps), limits.tiny
 
 
 def _least(sizes: Tensor) -> Tensor:

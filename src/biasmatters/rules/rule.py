@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.types import BiasmattersError
 
 
@@ -27,7 +27,7 @@ class Rule(Protocol):
 
     def split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | Lost]:
         """Split the bias of every unit over its inputs.
 
         The tensors come in any order of memory (``reshape`` them, do not ``view``), and are not to
@@ -41,7 +41,8 @@ class Rule(Protocol):
 
         Returns:
             The inputs' bias ``sum_p alpha[p, q] tau[p]``, like x, and a mask like tau:
-            0 where every ``e[p, :]`` is 0, so that nothing was handed out, 1 elsewhere.
+            0 where every ``e[p, :]`` is 0, so that nothing was handed out, 1 elsewhere; or the
+            tau of such units itself.
         """
         ...
 
@@ -53,5 +54,25 @@ class Rule(Protocol):
             present: Like e: True where the connection exists and carries something, e != 0.
             tau: Bias of each unit, broadcastable to e.
             dim: The axis that sums to 1.
+        """
+        ...
+
+
+@runtime_checkable
+class SplitsBranches(Protocol):
+    """A rule that splits bias over two tensors which meet unit by unit, without a map."""
+
+    def split_branches(
+        self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """Split the bias of ``factors[0] values[0] + factors[1] values[1]``.
+
+        Args:
+            values: For `biasmatters.kernels`, each like tau.
+            factors: None of them 0.
+            tau: Bias of each unit.
+
+        Returns:
+            What the two get, and the tau that neither takes because both are 0, None for none.
         """
         ...

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from biasmatters.affine.masks import above, once, present, present_throughout
+from biasmatters.affine.masks import above, present
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.rule import RuleError
 
@@ -66,16 +66,6 @@ def live_by(count: Tensor, scale: Tensor | None) -> Tensor:
     """1 where a unit has any contribution, by its number of connections and its slope."""
     live = above(count, 0.5)
     return live if scale is None else live.mul_(present(scale))
-
-
-def passing(scale: Tensor | None) -> Tensor | None:
-    """1 where a slope is not 0; None if no slope is 0 and that is seen without looking at all.
-
-    Behind a batch-norm alone a channel has one slope, which is hardly ever 0.
-    """
-    if scale is None or present_throughout(scale):
-        return None
-    return present(once(scale))
 
 
 def contributions(count: Tensor, tau: Tensor) -> int:

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from biasmatters.affine.masks import all_present, once, present
-from biasmatters.affine.mixing import Mixing
-from biasmatters.rules.softmax import live_by, passing
+from biasmatters import kernels
+from biasmatters.affine.maps.dense import DenseMap
+from biasmatters.affine.maps.depthwise import is_depthwise
+from biasmatters.affine.maps.even import share_evenly
+from biasmatters.affine.masks import all_present, once, passing, present
+from biasmatters.affine.mixing import Lost, Mixing
+from biasmatters.rules.softmax import live_by
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,13 @@ class Uniform:
 
     def split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
+        if passing(scale) is None:
+            together = share_evenly(mixing, x, tau, to_all=False)
+            together = together or _by_kernels(mixing, x, tau)
+            if together is not None:
+                return together[0], Lost(together[1])
         support = mixing.power(0, x)
         some = present(x)
         count = once(support.forward(some))
@@ -45,3 +54,26 @@ class Uniform:
         share = tau * slopes
         live = slopes if all_present(reached) else slopes * reached
         return some.mul_(support.transpose(share.mul_(each))), live.expand_as(tau)
+
+    def split_branches(
+        self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+        """As `SplitsBranches` has it."""
+        from biasmatters.kernels import branches
+
+        return branches.meet(tau, values, factors, "even", (0.0, 0.5))
+
+
+def _by_kernels(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """What inputs get and the tau of units without any, in few passes over memory."""
+    if not kernels.fit(x, tau):
+        return None
+    from biasmatters.kernels import dense, shares
+
+    if isinstance(mixing, DenseMap) and mixing.by_kernel(x):
+        return dense.split(mixing.weight, shares.present(x), tau, (0.0, 0.5), even=True)
+    if not is_depthwise(mixing):
+        return None
+    support = mixing.power(0, x)
+    share, lost = shares.divide(tau, support.forward(shares.present(x)), (0.0, 0.5))
+    return shares.keep_present(x, support.transpose(share).contiguous()), lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -45,6 +46,28 @@ class BranchMap:
             units=lambda tau: tau.reshape(1, 1, 1, -1),
             scatter=lambda values: values.reshape(branches, *x.shape[:-1]).movedim(0, -1),
         )
+
+
+def beside(
+    values: Sequence[Tensor], coefficients: Sequence[Tensor | float], shape: torch.Size
+) -> tuple[BranchMap, Tensor]:
+    """The map of some branches and its input ``(*shape, len(values))``.
+
+    Args:
+        values: Each broadcastable to the shape.
+        coefficients: A number or a tensor for each.
+        shape: Of the output.
+    """
+    stacked = torch.stack([v.detach().expand(shape) for v in values]).movedim(0, -1)
+    factors = [
+        c.detach().to(stacked)
+        if isinstance(c, Tensor)
+        else torch.as_tensor(c, dtype=stacked.dtype, device=stacked.device)
+        for c in coefficients
+    ]
+    if any(factor.ndim for factor in factors):
+        factors = [factor.expand(shape) for factor in factors]
+    return BranchMap(torch.stack(factors).movedim(0, -1)), stacked
 
 
 def _added(x: Tensor) -> Tensor:

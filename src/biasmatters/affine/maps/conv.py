@@ -16,6 +16,9 @@ from biasmatters.affine.maps.counting import Holes, counting, find_holes
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
+# Places from which on a product of matrices is faster than a convolution by points.
+LARGE = 1 << 10
+
 
 def by_group(x: Tensor, groups: int) -> Tensor:
     """``(B, r, C, *space)`` to ``(B, r C, *space)`` with the channels of a group together."""
@@ -29,6 +32,14 @@ def by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
     if groups == 1:
         return x.reshape(len(x), rank, -1, *x.shape[2:])
     return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
+
+
+def _by_products(weight: Tensor) -> Linear:
+    """A convolution whose kernel is a point, ``(out, in)``, as a product of matrices."""
+    return Linear(
+        lambda x: (weight @ x.flatten(2)).reshape(len(x), -1, *x.shape[2:]),
+        lambda tau: (weight.T @ tau.flatten(2)).reshape(len(tau), -1, *tau.shape[2:]),
+    )
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,8 @@ class ConvMap:
 
     def as_is(self, like: Tensor) -> Linear:
         """The convolution with the coefficients as they are."""
+        if self.groups == 1 and self.a_point and math.prod(like.shape[2:]) >= LARGE:
+            return _by_products(self.weight.flatten(1))
         even = all(before == after for before, after in self.padding)
         pads = tuple(before for before, _ in self.padding) if even else (0,) * len(self.stride)
         uneven = [] if even else [n for pair in reversed(self.padding) for n in pair]

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.masks import all_present
 from biasmatters.affine.mixing import Linear
 
@@ -87,19 +88,34 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
 
 def find_holes(weight: Tensor, groups: int) -> Holes | None:
     """Where a kernel is 0, None for in too many places to count apart."""
-    if all_present(weight):
-        nowhere = torch.empty(0, dtype=torch.long, device=weight.device)
-        return Holes(weight[:0], nowhere, nowhere, by_rows=True)
+    by_row, by_column = _count_zeros(weight)
+    rows, columns = by_row.nonzero().squeeze(1), by_column.nonzero().squeeze(1)
+    if not len(rows):
+        return Holes(weight[:0], rows, rows, by_rows=True)
     units, each = weight.shape[:2]
-    zeros = torch.eq(weight, 0, out=torch.empty_like(weight))
-    by_column = zeros.movedim(1, 0).flatten(1).mean(1)
-    rows = zeros.flatten(1).sum(1).nonzero().squeeze(1)
-    columns, dead = by_column.nonzero().squeeze(1), (by_column == 1).nonzero().squeeze(1)
     if groups > 1 or min(len(rows) / units, len(columns) / each) > MANY:
         return None
+    dead = (by_column == weight[:, 0].numel()).nonzero().squeeze(1)
     if len(rows) * each <= len(columns) * units:
-        return Holes(zeros[rows], rows, dead, by_rows=True)
-    return Holes(zeros[:, columns], columns, dead, by_rows=False)
+        return Holes(_where_zero(weight[rows]), rows, dead, by_rows=True)
+    return Holes(_where_zero(weight[:, columns]), columns, dead, by_rows=False)
+
+
+def _count_zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """How many zeros each row and each column has, or numbers that are 0 where there are none."""
+    if kernels.fit(weight):
+        from biasmatters.kernels import shares
+
+        return shares.zeros(weight)
+    if all_present(weight):
+        none = torch.zeros(1, dtype=torch.long, device=weight.device)
+        return none, none
+    zeros = _where_zero(weight)
+    return zeros.flatten(1).sum(1), zeros.movedim(1, 0).flatten(1).sum(1)
+
+
+def _where_zero(weight: Tensor) -> Tensor:
+    return torch.eq(weight, 0, out=torch.empty_like(weight))
 
 
 def _everything(conv: Kernel, like: Tensor) -> Linear:

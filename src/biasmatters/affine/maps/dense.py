@@ -9,11 +9,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.maps.by_samples import BySamples
 from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to, ranges
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
+# Samples up to which a row of weights in cache is better than a product of matrices.
+SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class DenseMap(BySamples):
             return _by_rows(weight)
         weight = raise_to(weight, exponent)
         return Linear(lambda x: x @ weight.T, lambda tau: tau @ weight)
+
+    def by_kernel(self, *tensors: Tensor) -> bool:
+        """Whether `biasmatters.kernels.dense` can take the map for an input, and is faster."""
+        few = all(t.ndim == 2 and len(t) <= SAMPLES for t in tensors)
+        return few and kernels.fit(self.weight.detach(), *tensors)
 
     def _counting(self, like: Tensor) -> Linear:
         """Sums over everything, less the few connections whose weight is 0."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.form import Form, elementwise, smooth
+from biasmatters.affine.law import Bend
 from biasmatters.affine.registry import handles
 
 
@@ -56,14 +57,17 @@ def between(call: Call, low: float, high: float) -> Form:
         value = call.output.detach()
         return value - inside(value)
 
-    return elementwise(call, slope, intercept, gap=gap)
+    law = Bend(float(low), float(high)) if low < high else None
+    return elementwise(call, slope, intercept, gap=gap, law=law)
 
 
 @handles("relu")
 def relu(call: Call) -> Form:
     """``max(z, 0)``: slope ``1[z > 0]``, no intercept."""
     z = call.inputs[0].detach()
-    return elementwise(call, lambda: call.output.detach().sign(), gap=z.abs)
+    return elementwise(
+        call, lambda: call.output.detach().sign(), gap=z.abs, law=Bend(low=0.0, holds=False)
+    )
 
 
 @handles("leaky_relu", "prelu", "abs")

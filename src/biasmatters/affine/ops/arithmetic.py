@@ -17,7 +17,7 @@ from biasmatters.affine.form import (
     routing,
     smooth,
 )
-from biasmatters.affine.maps.branches import BranchMap
+from biasmatters.affine.law import PerChannel
 from biasmatters.affine.ops.activation import to_integers
 from biasmatters.affine.ops.reduce import extreme
 from biasmatters.affine.registry import decomposes, handles
@@ -44,12 +44,7 @@ def branches(
     shape = call.output.shape
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
-        stacked = torch.stack([v.detach().expand(shape) for v in values]).movedim(0, -1)
-        factors = [constant(c, stacked) for c in coefficients]
-        if any(factor.ndim for factor in factors):
-            factors = [factor.expand(shape) for factor in factors]
-        weights = torch.stack(factors).movedim(0, -1)
-        pulled = split.mix(BranchMap(weights), stacked, tau).unbind(-1)
+        pulled = split.meet(values, coefficients, tau.reshape(shape))
         table: dict[int, Tensor] = {}
         for value, part in zip(values, pulled, strict=True):
             part = part.sum_to_size(value.shape)
@@ -68,7 +63,13 @@ def branches(
 
     kind: Kind = "smooth" if product else "mixing"
     return Form(
-        kind, pull, intercept if product else nothing, None, not product, foldable=not product
+        kind,
+        pull,
+        intercept if product else nothing,
+        None,
+        not product,
+        foldable=not product,
+        law=None if product else PerChannel(),
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.form import Form, Split, mixing
+from biasmatters.affine.law import PerChannel
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.transposed_conv import TransposedConvMap
 from biasmatters.affine.ops.dense import require_constant
@@ -59,7 +60,8 @@ def convolution(call: Call) -> Form:
 
 def _batched(call: Call, made: ConvMap | TransposedConvMap, bias: Tensor | None, axes: int) -> Form:
     """The map as it is, or for a single picture ``(C, *space)`` as a batch of one."""
-    form = mixing(call, lambda: made, lambda: channel_bias(bias, axes))
+    law = PerChannel(shift=None if bias is None else bias.detach())
+    form = mixing(call, lambda: made, lambda: channel_bias(bias, axes), law=law)
     if call.inputs[0].ndim == axes + 2:
         return form
 
@@ -67,7 +69,7 @@ def _batched(call: Call, made: ConvMap | TransposedConvMap, bias: Tensor | None,
         x = call.inputs[0].detach().unsqueeze(0)
         return (split.mix(made, x, tau.unsqueeze(0), 0).squeeze(0),)
 
-    return replace(form, pull=pull)
+    return replace(form, pull=pull, law=None)
 
 
 @handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

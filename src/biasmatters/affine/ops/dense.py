@@ -8,6 +8,7 @@ from torch import Tensor
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, Split, mixing
+from biasmatters.affine.law import PerChannel
 from biasmatters.affine.maps.dense import DenseMap, MatmulMap, RightMatmulMap
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.registry import decomposes, handles
@@ -25,7 +26,9 @@ def linear(call: Call) -> Form:
     weight, bias = call.arg(1, "weight"), call.arg(2, "bias")
     require_constant(call, weight, "weight")
     require_constant(call, bias, "bias")
-    return mixing(call, lambda: DenseMap(weight.detach()), lambda: bias)
+    flat = call.output.ndim == 2 and weight.ndim == 2
+    law = PerChannel(shift=None if bias is None else bias.detach()) if flat else None
+    return mixing(call, lambda: DenseMap(weight.detach()), lambda: bias, law=law)
 
 
 @handles("matmul", "bmm", "mm", "mv", "rmatmul")

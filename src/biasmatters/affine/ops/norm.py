@@ -9,6 +9,7 @@ from torch import Tensor
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import TrainingModeError
 from biasmatters.affine.form import Form, elementwise, smooth
+from biasmatters.affine.law import PerChannel
 from biasmatters.affine.registry import decomposes, handles, rewrites
 
 
@@ -24,7 +25,12 @@ def by_running_statistics(
     scale = scale if weight is None else scale * weight.detach()
     shift = -mean.detach() * scale
     shift = shift if bias is None else shift + bias.detach()
-    return elementwise(call, lambda: _per_channel(call, scale), lambda: _per_channel(call, shift))
+    return elementwise(
+        call,
+        lambda: _per_channel(call, scale),
+        lambda: _per_channel(call, shift),
+        law=PerChannel(scale, shift),
+    )
 
 
 @handles("batch_norm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.call import Call
 from biasmatters.affine.errors import UnsupportedOperationError
-from biasmatters.affine.form import Form, routing, unknown_gap
+from biasmatters.affine.form import Form, Split, routing, unknown_gap
 from biasmatters.affine.ops.conv import spread
 from biasmatters.affine.ops.reduce import by_matrices
 from biasmatters.affine.ops.windows import adaptive_gap, fixed_gap
@@ -24,7 +26,30 @@ from biasmatters.affine.registry import decomposes, handles
          "max_pool3d_with_indices")  # fmt: skip
 def max_pool(call: Call) -> Form:
     """The bias goes to the input that autograd takes as the largest."""
-    return routing(call, gap=lambda: fixed_gap(call, int(call.op[8])))
+    form = routing(call, gap=lambda: fixed_gap(call, int(call.op[8])))
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        found = _routed(call, tau) if call.op == "max_pool2d" else None
+        return form.pull(tau, split) if found is None else (found,)
+
+    return replace(form, pull=pull)
+
+
+def _routed(call: Call, tau: Tensor) -> Tensor | None:
+    """Bias at the largest entries, by a kernel; None where it cannot be used."""
+    x, y = call.inputs[0].detach(), call.output.detach()
+    if x.ndim != 4 or call.index or not kernels.fit(x, y, tau):
+        return None
+    from biasmatters.kernels import pools
+
+    size = spread(call.arg(1, "kernel_size"), 2)
+    stride = spread(call.arg(2, "stride") or size, 2)
+    padding, dilation = (spread(call.arg(i, k, d), 2) for i, k, d in _PLACING)
+    return pools.route(x, y, tau, size, stride, padding, dilation)
+
+
+# Place, name and default of two of a pool's arguments.
+_PLACING = ((3, "padding", 0), (4, "dilation", 1))
 
 
 @handles("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d",

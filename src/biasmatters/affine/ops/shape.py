@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.call import Call, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, Split, nothing, routing
@@ -99,6 +100,8 @@ def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
     window = (..., *reversed([slice(low, size - high) for low, high, size in sides]))
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        if call.axes[0] == 0 and len(tau) == call.samples and _is_flat(tau, pads):
+            return (_inside(call, tau, pads, split),)
         orphans = [strip for strip in _border(tau, pads) if any_left(strip)]
         if not orphans:
             return (tau[window],)
@@ -106,6 +109,24 @@ def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
         return (tau[window] + spread,)
 
     return Form("routing", pull, nothing, None, True, None)
+
+
+def _is_flat(tau: Tensor, pads: Sequence[int]) -> bool:
+    """Whether only the last two axes are padded, of a tensor that kernels take."""
+    return tau.ndim > 2 and not any(pads[4:]) and kernels.fit(tau)
+
+
+def _inside(call: Call, tau: Tensor, pads: Sequence[int], split: Split) -> Tensor:
+    """What lies inside, with what lies around it spread evenly."""
+    from biasmatters.kernels.borders import border_sums
+
+    left, right, top, bottom = (*pads, 0, 0)[:4]
+    height, width = tau.shape[-2:]
+    sums = border_sums(tau, (top, height - bottom, left, width - right))
+    inside = tau[..., top : height - bottom, left : width - right]
+    if not any_left(sums):
+        return inside
+    return inside + split.spread_sums(call, *sums.unbind(1))[0]
 
 
 def _border(tau: Tensor, pads: Sequence[int]) -> Iterator[Tensor]:

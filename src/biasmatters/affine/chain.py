@@ -1,0 +1,220 @@
+"""Mixing operations with what follows them one to one, walked together.
+
+    z = M x + b,  u = slope z + shift,  y = bend(u)
+
+Per channel all constants below the bend are one, and the gradient G behind it gives every other:
+where the bend passes on, G at each of them times the slopes between. So one pass over y, G and the
+bias that arrived does what would take three for each operation (`biasmatters.kernels.bends`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from biasmatters import kernels
+from biasmatters.affine.form import Form
+from biasmatters.affine.law import Bend, PerChannel
+from biasmatters.affine.node import Node
+from biasmatters.affine.registry import find_handler
+from biasmatters.affine.step import Step
+
+Made = tuple[Node, Form]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What follows a mixing step, up to the bend.
+
+    Attributes:
+        top: The last of it; nothing else looks at what lies below.
+        constant: The steps with a constant per channel.
+        shifts: ``(len(constant), C)`` what their constants come to below the bend.
+        gain: ``(C,)`` the slope between the mixing step and the bend, None for 1.
+        bend: At the top, None where there is none.
+    """
+
+    top: Step
+    constant: tuple[Step, ...]
+    shifts: Tensor
+    gain: Tensor | None
+    bend: Bend | None
+
+    def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
+        """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
+        from biasmatters.kernels import bends
+
+        grad, y = self.top.grad, self.top.output
+        if grad is None:
+            return []
+        sums = bends.weigh(grad.contiguous(), y, _bounds(self.bend, y))
+        shares, sizes = sums[..., 2] @ self.shifts.T, sums[..., 3] @ self.shifts.abs().T
+        rows = list(zip(self.constant, shares.unbind(1), sizes.unbind(1), strict=True))
+        if self.bend is not None and self.bend.holds:
+            rows.append((self.top, sums[..., 0].sum(1), sums[..., 1].sum(1)))
+        return rows
+
+
+@dataclass(frozen=True)
+class Link:
+    """A mixing step with its chain, without what lies between its input and the chain's output.
+
+    Attributes:
+        node: What ran; as its output it shows that of the chain, which has the same shape.
+        form: The mixing operation's own.
+        label: Its name.
+        y: The chain's output.
+        grad: The gradient there, None where no constant meets it.
+        shift: ``(C,)`` all constants below the bend.
+        gain: As in `Chain`.
+        bend: Likewise.
+    """
+
+    node: Node
+    form: Form
+    label: str
+    y: Tensor
+    grad: Tensor | None
+    shift: Tensor
+    gain: Tensor | None
+    bend: Bend | None
+
+    def carry(self, beta: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor] | None:
+        """The bias of the mixing step's units.
+
+        Args:
+            beta: What arrived above the chain, None for nothing.
+
+        Returns:
+            What they hand on, like its output; what they do not because they hold a bound, None
+            for nothing; and the size of the latter, ``(N,)``. None if there is no bias at all.
+        """
+        from biasmatters.kernels import bends
+
+        y, grad = self.y.detach(), self.grad
+        if beta is None and grad is None:
+            return None
+        bounds = _bounds(self.bend, y)
+        beta = None if beta is None else beta.contiguous()
+        grad = None if grad is None else grad.contiguous()
+        share, lost = bends.carry(beta, grad, y, self.shift, bounds)
+        mass = lost.sum(1)
+        stranded = bends.strand(beta, grad, y, bounds) if bool((mass != 0).any()) else None
+        return share, stranded, mass
+
+    def scale(self) -> Tensor | None:
+        """The slope that is folded into the mixing step, as `Rule.split` takes it."""
+        if self.gain is None:
+            return None
+        shape = self.y.shape
+        return self.gain.reshape(-1, *(1,) * (len(shape) - 2)).expand(shape)
+
+
+def linked(step: Step) -> Step | Link | None:
+    """What the walk needs of a step: None of one that another's chain has."""
+    if step.within:
+        return None
+    handler = find_handler(step.node.call.function, step.node.call.op)
+    if step.chain is None or handler is None:
+        return step
+    chain, top = step.chain, step.chain.top
+    call = replace(step.node.call, output=top.output)
+    node, shift = replace(step.node, call=call), chain.shifts.sum(0)
+    return Link(
+        node, handler(call), step.label, top.output, top.grad, shift, chain.gain, chain.bend
+    )
+
+
+def _bounds(bend: Bend | None, like: Tensor) -> Tensor:
+    """As kernels take a bend."""
+    ends = (-math.inf, math.inf) if bend is None else (bend.low, bend.high)
+    held = [0.0 if math.isinf(bound) else bound for bound in ends]
+    return torch.tensor([*ends, *held], dtype=like.dtype)
+
+
+def find_chains(made: Sequence[Made], samples: int) -> dict[int, list[int]]:
+    """For each mixing operation the places of those that are walked with it, in order.
+
+    Args:
+        made: All operations that matter, in the order of execution.
+        samples: N.
+    """
+    users: dict[int, list[int]] = {}
+    for i, (node, _) in enumerate(made):
+        for x in node.call.inputs:
+            users.setdefault(id(x), []).append(i)
+    found = {}
+    for i, (node, form) in enumerate(made):
+        if form.foldable and isinstance(form.law, PerChannel) and _fits(node, node, samples):
+            followers = _followers(i, made, users, samples)
+            if followers and not _goes_on(made[followers[-1]], made, users):
+                found[i] = followers
+    return found
+
+
+def _followers(
+    first: int, made: Sequence[Made], users: dict[int, list[int]], samples: int
+) -> list[int]:
+    """Slopes per channel and one bend at the end, each the only one to look at the one before."""
+    found: list[int] = []
+    start = last = made[first][0]
+    while True:
+        following = users.get(id(last.call.output), [])
+        if len(following) != 1 or not _fits(made[following[0]][0], start, samples):
+            return found
+        law = made[following[0]][1].law
+        if law is None or made[following[0]][1].slope is None:
+            return found
+        found.append(following[0])
+        if isinstance(law, Bend):
+            return found
+        last = made[following[0]][0]
+
+
+def _goes_on(top: Made, made: Sequence[Made], users: dict[int, list[int]]) -> bool:
+    """Whether a slope follows that a mixing step is to be folded with as well."""
+    following = users.get(id(top[0].call.output), [])
+    if len(following) != 1:
+        return False
+    node, form = made[following[0]]
+    return form.slope is not None and node.call.output.shape == top[0].call.output.shape
+
+
+def _fits(node: Node, first: Node, samples: int) -> bool:
+    """Whether an output is made of planes that lie as those of the chain's first."""
+    output, like = node.call.output, first.call.output
+    return (
+        output.ndim > 1
+        and output.shape == like.shape
+        and output.dtype == like.dtype
+        and output.shape[0] == samples
+        and node.axis == 0
+        and kernels.fit(output.detach())
+    )
+
+
+def link(first: Step, followers: Sequence[Step]) -> Chain:
+    """The chain of a mixing step and what follows it."""
+    top = followers[-1]
+    bend = top.form.law if isinstance(top.form.law, Bend) else None
+    steps = [first, *followers[: -1 if bend else None]]
+    gain: Tensor | None = None
+    constant: list[Step] = []
+    shifts: list[Tensor] = []
+    for step in reversed(steps):
+        law = step.form.law
+        if not isinstance(law, PerChannel):
+            continue
+        if law.shift is not None:
+            constant.append(step)
+            shifts.append(law.shift if gain is None else law.shift * gain)
+        if law.slope is not None:
+            gain = law.slope if gain is None else law.slope * gain
+    output = first.output
+    made = torch.stack(shifts) if shifts else output.new_zeros(0, output.shape[1])
+    made = made.masked_fill(made.isinf(), 0)  # the gradient that meets them is 0
+    return Chain(top, tuple(constant), made.to(output.dtype), gain, bend)

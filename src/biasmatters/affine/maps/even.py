@@ -1,0 +1,133 @@
+"""Even shares in a convolution whose coefficients are all there: every unit of a place is alike.
+
+A unit counts the inputs of all channels in its window, so one sum over the channels stands for all
+units, and what the units of a place hand out reaches all channels alike: their sum is enough. Units
+with zeros among their coefficients, if they are few, are seen to apart.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from biasmatters import kernels
+from biasmatters.affine.maps.conv import ConvMap
+from biasmatters.affine.maps.counting import Holes
+from biasmatters.affine.masks import any_left, present
+from biasmatters.affine.mixing import Linear, Mixing
+
+# A count that is convolved may come out as a little more than 0.
+LEAST = 0.5
+# Share of zeros among coefficients up to which they are taken off one by one.
+FEW = 0.1
+
+
+def share_evenly(
+    mixing: Mixing, x: Tensor, tau: Tensor, *, to_all: bool
+) -> tuple[Tensor, Tensor | None] | None:
+    """Split tau evenly over each unit's inputs, None where another way has to be taken.
+
+    Args:
+        mixing: The linear map.
+        x: Its input.
+        tau: Like its output.
+        to_all: Whether inputs that are 0 get a share, too.
+
+    Returns:
+        The inputs' bias, and the tau of units without any input, None for none.
+    """
+    if (
+        not isinstance(mixing, ConvMap)
+        or mixing.groups > 1
+        or not kernels.fit(x, tau, mixing.weight)
+    ):
+        return None
+    if mixing.a_point and x.numel():
+        return _at_points(mixing, x, tau, to_all)
+    holes = mixing.holes
+    if holes is None or (len(holes.places) and not holes.by_rows) or not x.numel():
+        return None
+    return _Even(mixing, holes, x, tau, to_all).split()
+
+
+def _at_points(
+    conv: ConvMap, x: Tensor, tau: Tensor, to_all: bool
+) -> tuple[Tensor, Tensor | None] | None:
+    """Where outputs and inputs lie at the same places; None if many coefficients are 0."""
+    from biasmatters.kernels import points, shares
+
+    weight = conv.weight.detach().flatten(1)
+    cuts = points.find_cuts(weight)
+    if len(cuts.channels) > FEW * weight.numel():
+        return None
+    beta, some_without = points.split(x, tau, cuts, to_all=to_all)
+    if not some_without:
+        return beta, None
+    seen = torch.ones_like(x) if to_all else shares.present(x)
+    lost = tau.masked_fill(
+        conv.linear(present(conv.weight).to(x.dtype), 1, x).forward(seen) > LEAST, 0
+    )
+    return beta, lost if any_left(lost) else None
+
+
+class _Even:
+    """One split; see `share_evenly`."""
+
+    def __init__(self, conv: ConvMap, holes: Holes, x: Tensor, tau: Tensor, to_all: bool) -> None:
+        self._holes, self._x, self._tau, self._to_all = holes, x, tau, to_all
+        ones = x.new_ones(1, 1, *conv.weight.shape[2:])
+        like = x[:, :1]
+        self._one = conv.linear(ones, 1, like)
+        if conv.a_point:
+            self._one = Linear(lambda values: values, lambda values: values)
+        self._zeros = conv.linear(holes.zeros.to(x.dtype), 1, x) if len(holes.places) else None
+
+    def split(self) -> tuple[Tensor, Tensor | None]:
+        from biasmatters.kernels import channels
+
+        x, tau = self._x, self._tau
+        if self._to_all:
+            seen = x.new_full((1, 1, *x.shape[2:]), x.shape[1])
+        else:
+            seen = channels.count_present(x)
+        count = self._one.forward(seen)
+        carried = channels.sum_channels(tau)
+        some = None if self._zeros is None else self._apart(self._zeros, count)
+        if some is not None:
+            carried = carried - tau.index_select(1, self._holes.places).sum(1, keepdim=True)
+        share = carried / count.clamp_min(1)
+        full = float(count.amin()) > LEAST if count.numel() else True
+        if not full:
+            share = share * (count > LEAST)
+        if some is not None:
+            share = share + some.sum(1, keepdim=True)
+        plane = self._one.transpose(share)
+        beta = plane.expand_as(x) if self._to_all else channels.give(x, plane, None)
+        if some is not None and self._zeros is not None:
+            back = self._zeros.transpose(some)
+            beta = beta - (back if self._to_all else back.mul_(present(x)))
+            beta.index_fill_(1, self._holes.dead, 0)  # it is round-off there
+        return beta, None if full and some is None else self._lost(count)
+
+    def _apart(self, zeros: Linear, count: Tensor) -> Tensor:
+        """The shares of the units with zeros, ``(N, R, *space)``."""
+        tau = self._tau.index_select(1, self._holes.places)
+        own = self._own(zeros, count)
+        return (tau / own.clamp_min(1)).mul_(own > LEAST)
+
+    def _own(self, zeros: Linear, count: Tensor) -> Tensor:
+        """How many inputs the units with zeros have."""
+        x = torch.ones_like(self._x[:1]) if self._to_all else present(self._x)
+        return count - zeros.forward(x)
+
+    def _lost(self, count: Tensor) -> Tensor | None:
+        reached = (count > LEAST).expand(len(count), self._tau.shape[1], *count.shape[2:])
+        if self._zeros is not None:
+            own = self._own(self._zeros, count) > LEAST
+            reached = reached.index_copy(
+                1, self._holes.places, own.expand(len(count), *own.shape[1:])
+            )
+        if bool(reached.all()):
+            return None
+        lost = self._tau.masked_fill(reached, 0)
+        return lost if any_left(lost) else None

@@ -1,0 +1,78 @@
+"""Two tensors that meet unit by unit: each unit's bias split over the two, in one pass."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.shares import ROW, flat, present, strand
+
+Shares = Literal["even", "by size"]
+
+
+@compiled
+def _meet(
+    start: int, stop: int, row: int, even: bool, tau: Any, x: Any, y: Any, m: Any, least: Any,
+    to_x: Any, to_y: Any, lost: Any
+) -> None:  # fmt: skip
+    zero, one = tau.dtype.type(0), tau.dtype.type(1)
+    for r in range(start, stop):
+        part = slice(r * row, (r + 1) * row)
+        t, a, b, to_a, to_b = tau[part], x[part], y[part], to_x[part], to_y[part]
+        left = zero
+        for i in range(len(t)):
+            first, second = abs(a[i] * m[0]), abs(b[i] * m[1])
+            if even:
+                first = one if first != zero else zero
+                second = one if second != zero else zero
+            total, size = first + second, abs(t[i])
+            lives = total > max(least[1], least[0] * size)
+            left += zero if lives else size
+            each = t[i] / (total if lives else one) if lives else zero
+            to_a[i] = first * each
+            to_b[i] = second * each
+        lost[r] = left
+
+
+def meet(
+    tau: Tensor,
+    values: tuple[Tensor, Tensor],
+    factors: tuple[float, float],
+    shares: Shares,
+    least: tuple[float, float],
+) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+    """Split bias over two branches.
+
+    Args:
+        tau: Bias of each unit.
+        values: What meets in it, each like tau.
+        factors: By which they are multiplied.
+        shares: ``even`` over those that are not 0, or in proportion to their sizes.
+        least: As in `biasmatters.kernels.shares.divide`.
+
+    Returns:
+        What the branches get, and the tau that meets no branch, None for none.
+    """
+    out = tau.new_empty(tau.shape), torch.empty_like(tau)
+    lost = tau.new_empty(-(-tau.numel() // ROW))
+    run(
+        _meet,
+        len(lost),
+        tau.numel(),
+        ROW,
+        shares == "even",
+        *(flat(t) for t in (tau, *values)),
+        torch.tensor(factors, dtype=tau.dtype).numpy(),
+        torch.tensor(least, dtype=tau.dtype).numpy(),
+        *(flat(t) for t in out),
+        lost.numpy(),
+    )
+    if not bool((lost != 0).any()):
+        return out, None
+    first, second = ((v * f).abs() for v, f in zip(values, factors, strict=True))
+    if shares == "even":
+        first, second = present(first), present(second)
+    return out, strand(tau, first + second, least)

@@ -1,0 +1,132 @@
+"""What each unit hands out for every input it counts, and masks, in one pass over memory each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasmatters.kernels.machine_code import compiled, run
+
+# Numbers that are worked on at a time.
+ROW = 1 << 13
+
+
+@compiled
+def _divide(
+    start: int, stop: int, row: int, tau: Any, total: Any, least: Any, share: Any, lost: Any
+) -> None:
+    zero, one = tau.dtype.type(0), tau.dtype.type(1)
+    relative, absolute = least[0], least[1]
+    for r in range(start, stop):
+        part = slice(r * row, (r + 1) * row)
+        t, d, s = tau[part], total[part], share[part]
+        left = zero
+        for i in range(len(t)):
+            size = abs(t[i])
+            lives = d[i] > max(absolute, relative * size)
+            left += zero if lives else size
+            each = t[i] / (d[i] if lives else one)
+            s[i] = each if lives else zero
+        lost[r] = left
+
+
+@compiled
+def _strand(start: int, stop: int, row: int, tau: Any, total: Any, least: Any, out: Any) -> None:
+    zero = tau.dtype.type(0)
+    relative, absolute = least[0], least[1]
+    for r in range(start, stop):
+        part = slice(r * row, (r + 1) * row)
+        t, d, o = tau[part], total[part], out[part]
+        for i in range(len(t)):
+            o[i] = zero if d[i] > max(absolute, relative * abs(t[i])) else t[i]
+
+
+@compiled
+def _present(start: int, stop: int, row: int, x: Any, out: Any) -> None:
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for r in range(start, stop):
+        v, o = x[r * row : (r + 1) * row], out[r * row : (r + 1) * row]
+        for i in range(len(v)):
+            o[i] = one if v[i] != zero else zero
+
+
+@compiled
+def _keep(start: int, stop: int, row: int, x: Any, values: Any) -> None:
+    zero = x.dtype.type(0)
+    for r in range(start, stop):
+        v, o = x[r * row : (r + 1) * row], values[r * row : (r + 1) * row]
+        for i in range(len(v)):
+            o[i] = o[i] if v[i] != zero else zero
+
+
+@compiled
+def _zeros(start: int, stop: int, weight: Any, by_row: Any, by_column: Any) -> None:
+    zero = weight.dtype.type(0)
+    for row in range(start, stop):
+        for column in range(weight.shape[1]):
+            found, values = 0, weight[row, column]
+            for i in range(len(values)):
+                found += 1 if values[i] == zero else 0
+            if found:
+                by_row[row] += found
+                by_column[column] += found
+
+
+def flat(tensor: Tensor) -> Any:
+    """All numbers as one array."""
+    return tensor.detach().reshape(-1).numpy()
+
+
+def _run(kernel: Any, like: Tensor, *arguments: Any) -> None:
+    run(kernel, -(-like.numel() // ROW), like.numel(), ROW, *arguments)
+
+
+def divide(tau: Tensor, total: Tensor, least: tuple[float, float]) -> tuple[Tensor, Tensor | None]:
+    """``tau / total`` where there is a total.
+
+    Args:
+        tau: Bias of each unit.
+        total: Like it, not negative.
+        least: What counts as no total: up to the first times ``|tau|``, and up to the second.
+
+    Returns:
+        The quotient, and the tau that meets no total, None for none.
+    """
+    bounds = torch.tensor(least, dtype=tau.dtype).numpy()
+    lost = tau.new_empty(-(-tau.numel() // ROW))
+    total, share = total.contiguous(), tau.new_empty(tau.shape)
+    _run(_divide, tau, flat(tau), flat(total), bounds, flat(share), flat(lost))
+    if not bool((lost != 0).any()):
+        return share, None
+    return share, strand(tau, total, least)
+
+
+def strand(tau: Tensor, total: Tensor, least: tuple[float, float]) -> Tensor:
+    """The tau that meets no total, 0 elsewhere; as in `divide`."""
+    out = tau.new_empty(tau.shape)
+    bounds = torch.tensor(least, dtype=tau.dtype).numpy()
+    _run(_strand, tau, flat(tau), flat(total), bounds, flat(out))
+    return out
+
+
+def present(x: Tensor) -> Tensor:
+    """1 where x is not 0, else 0."""
+    out = x.new_empty(x.shape)
+    _run(_present, x, flat(x), flat(out))
+    return out
+
+
+def keep_present(x: Tensor, values: Tensor) -> Tensor:
+    """The values where x is not 0, else 0, in their place."""
+    _run(_keep, x, flat(x), flat(values))
+    return values
+
+
+def zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """How many zeros each row and each column of ``(rows, columns, *rest)`` has."""
+    by_row, by_column = (torch.zeros(n, dtype=torch.long) for n in weight.shape[:2])
+    flat = weight.detach().reshape(*weight.shape[:2], -1).numpy()
+    _zeros(0, len(weight), flat, by_row.numpy(), by_column.numpy())
+    return by_row, by_column

@@ -1,0 +1,66 @@
+"""Kernels side by side on some threads.
+
+Compiled loops let go of Python's lock, so that ordinary threads run them at once. That pays where
+torch's own threads sleep when they have nothing to do (``OMP_WAIT_POLICY=PASSIVE``, as our commands
+ask for). By default they go on spinning for a while, and ours would have to share a core with them:
+then kernels stay in the thread that asks, and most of them are as fast as memory is anyway.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+# Numbers below which waking a thread takes longer than what it would save.
+LEAST = 1 << 20
+
+
+class _Pool:
+    """As many threads as torch may use, less the one that asks."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._size = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def of(self, size: int) -> ThreadPoolExecutor:
+        """The threads, which are started when they are first asked for."""
+        if self._threads is None or self._size != size:
+            self._threads, self._size = ThreadPoolExecutor(size, "biasmatters"), size
+        return self._threads
+
+    def _forget(self) -> None:
+        self._threads = None
+
+
+_POOL = _Pool()
+
+
+def _spinning() -> bool:
+    """Whether torch's idle threads keep their cores busy."""
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE"
+
+
+def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) -> None:
+    """Call ``work(start, stop)`` for ranges that cover all rows once.
+
+    Args:
+        work: A kernel that works on some rows, whichever they are.
+        rows: How many there are.
+        numbers: How many numbers all of them are made of.
+    """
+    parts = 1 if _spinning() else min(torch.get_num_threads(), rows, max(numbers // LEAST, 1))
+    if parts <= 1:
+        work(0, rows)
+        return
+    ends = [i * rows // parts for i in range(parts + 1)]
+    others = [
+        _POOL.of(torch.get_num_threads() - 1).submit(work, ends[i], ends[i + 1])
+        for i in range(1, parts)
+    ]
+    work(0, ends[1])
+    for other in others:
+        other.result()

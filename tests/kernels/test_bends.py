@@ -1,0 +1,100 @@
+"""Bends between two bounds, plane by plane."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from biasmatters.kernels import bends
+from tests.kernels.values import FORMATS, SHAPES, assert_close, numbers
+
+# Low, high, and what is held at and beyond them.
+BENDS = {
+    "relu": (0.0, math.inf, 0.0, 0.0),
+    "relu6": (0.0, 1.0, 0.0, 1.0),
+    "hard tanh": (-0.5, 1.25, -0.5, 1.25),
+    "from above": (-math.inf, 0.25, 0.0, 0.25),
+    "none": (-math.inf, math.inf, 0.0, 0.0),
+}
+
+
+class Case:
+    """Values behind a bend, so that many are exactly at its bounds."""
+
+    def __init__(self, shape: tuple[int, ...], bend: str, dtype: torch.dtype) -> None:
+        self.bounds = torch.tensor(BENDS[bend], dtype=dtype)
+        low, high, at_low, at_high = BENDS[bend]
+        self.y = numbers(*shape, dtype=dtype, seed=1).clamp(low, high)
+        self.grad = numbers(*shape, dtype=dtype, seed=2)
+        self.beta = numbers(*shape, dtype=dtype, seed=3)
+        self.shift = numbers(shape[1], dtype=dtype, seed=4, holes=0.1)
+        self.inside = (self.y > low) & (self.y < high)
+        self.held = at_low * (self.y <= low).to(dtype) + at_high * (self.y >= high).to(dtype)
+
+    def sums(self, values: Tensor) -> Tensor:
+        return values.reshape(*values.shape[:2], -1).sum(2)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_of_a_ledger(shape: tuple[int, ...], bend: str, dtype: torch.dtype) -> None:
+    case = Case(shape, bend, dtype)
+    found = bends.weigh(case.grad, case.y, case.bounds)
+    held, passed = case.grad * case.held, case.grad * case.inside
+    wanted = [case.sums(v) for v in (held, held.abs(), passed, passed.abs())]
+    assert_close(found, torch.stack(wanted, -1))
+
+
+@pytest.mark.parametrize("arrives", ["bias", "gradient", "both"])
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bias_goes_on_where_the_bend_passes(
+    shape: tuple[int, ...], bend: str, dtype: torch.dtype, arrives: str
+) -> None:
+    case = Case(shape, bend, dtype)
+    beta = None if arrives == "gradient" else case.beta
+    grad = None if arrives == "bias" else case.grad
+    share, lost = bends.carry(beta, grad, case.y, case.shift, case.bounds)
+    stranded = bends.strand(beta, grad, case.y, case.bounds)
+    zero = torch.zeros_like(case.y)
+    arrived, gradient = (zero if t is None else t for t in (beta, grad))
+    shift = case.shift.reshape(-1, *(1,) * (len(shape) - 2))
+    left = (arrived + gradient * case.held).where(~case.inside, zero)
+    assert_close(share, (arrived + gradient * shift).where(case.inside, zero))
+    assert_close(lost, case.sums(left.abs()))
+    assert_close(stranded, left)
+
+
+def test_nothing_cannot_be_carried() -> None:
+    case = Case((2, 3), "relu", torch.float32)
+    with pytest.raises(ValueError, match="nothing to carry"):
+        bends.carry(None, None, case.y, case.shift, case.bounds)
+
+
+def test_what_is_exactly_at_a_bound_is_held_and_minus_zero_is_zero() -> None:
+    y = torch.tensor([[[0.0, -0.0, 1.0, 0.5]]])
+    one = torch.ones_like(y)
+    bounds = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    share, lost = bends.carry(one, one, y, torch.tensor([3.0]), bounds)
+    assert share.tolist() == [[[0.0, 0.0, 0.0, 4.0]]]
+    assert lost.tolist() == [[4.0]]
+    assert bends.strand(one, one, y, bounds).tolist() == [[[1.0, 1.0, 2.0, 0.0]]]
+
+
+def test_arguments_are_left_alone_and_may_need_a_gradient() -> None:
+    case = Case((2, 3, 5), "hard tanh", torch.float64)
+    tensors = [case.grad, case.beta, case.y, case.shift]
+    before = [t.clone() for t in tensors]
+    share, _ = bends.carry(case.beta, case.grad, case.y, case.shift, case.bounds)
+    again, _ = bends.carry(
+        *(t.clone().requires_grad_() for t in (case.beta, case.grad, case.y)),
+        case.shift,
+        case.bounds,
+    )
+    assert torch.equal(share, again)
+    assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))

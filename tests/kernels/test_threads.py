@@ -1,0 +1,155 @@
+"""Kernels on several threads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from biasmatters.kernels import bends, borders, branches, channels, dense, points, pools, shares
+from biasmatters.kernels import threads as room
+from biasmatters.kernels.shares import ROW
+from tests.kernels.values import numbers
+
+
+@pytest.fixture(autouse=True)
+def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if every kernel were worth several threads, and torch's own slept meanwhile."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setattr(room, "LEAST", 1)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def some(*shape: int, seed: int) -> Tensor:
+    return numbers(*shape, dtype=torch.float64, seed=seed)
+
+
+def made() -> dict[str, Callable[[], object]]:
+    shape = (3, 5, 41, 67)  # several rows and spans, and no multiple of either
+    a, b, c = (some(*shape, seed=n) for n in range(3))
+    bounds = torch.tensor([-0.5, 1.0, -0.5, 1.0]).double()
+    y, shift = c.clamp(-0.5, 1.0), some(5, seed=4)
+    weight, tau = some(4, 5, seed=5), some(3, 4, 41, 67, seed=6)
+    cuts = points.find_cuts(weight)
+    pooled = torch.nn.functional.max_pool2d(a, 3, 2, 1)
+    bias = some(*pooled.shape, seed=7)
+    wide, few, out = some(900, 700, seed=8), some(2, 700, seed=9).abs(), some(2, 900, seed=10)
+    return {
+        "weigh": lambda: bends.weigh(a, y, bounds),
+        "carry": lambda: bends.carry(b, a, y, shift, bounds),
+        "carry bias": lambda: bends.carry(b, None, y, shift, bounds),
+        "strand": lambda: bends.strand(b, a, y, bounds),
+        "divide": lambda: shares.divide(a, b.abs(), (0.0, 0.5)),
+        "stranded": lambda: shares.strand(a, b.abs(), (0.0, 0.5)),
+        "present": lambda: shares.present(a),
+        "keep": lambda: shares.keep_present(a, b.clone()),
+        "count": lambda: channels.count_present(a),
+        "sum": lambda: channels.sum_channels(a),
+        "give": lambda: channels.give(a, b[:, :1].contiguous(), None),
+        "points": lambda: points.split(a, tau, cuts, to_all=False),
+        "points to all": lambda: points.split(a, tau, cuts, to_all=True),
+        "pools": lambda: pools.route(a, pooled, bias, (3, 3), (2, 2), (1, 1), (1, 1)),
+        "borders": lambda: borders.border_sums(a, (2, 40, 3, 50)),
+        "branches": lambda: branches.meet(a, (b, c), (1.0, -1.0), "by size", (0.0, 0.1)),
+        # In parts of rows, whose sums are added up in another order.
+        "dense": lambda: dense.split(wide, few, out, (0.0, 1e-3), even=False),
+    }
+
+
+KERNELS = made()
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_results_do_not_depend_on_the_threads(name: str) -> None:
+    torch.set_num_threads(1)
+    alone = KERNELS[name]()
+    for count in (2, 3):
+        torch.set_num_threads(count)
+        together = KERNELS[name]()
+        torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_every_row_is_worked_on_once(rows: int, count: int) -> None:
+    torch.set_num_threads(count)
+    done: list[int] = []
+    names: set[str] = set()
+
+    def work(start: int, stop: int) -> None:
+        names.add(threading.current_thread().name)
+        done.extend(range(start, stop))
+
+    room.side_by_side(work, rows, 1000)
+    assert sorted(done) == list(range(rows))
+    others = {name for name in names if name.startswith("biasmatters")}
+    assert bool(others) == (min(rows, count) > 1)
+
+
+def calls(rows: int, size: int) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    room.side_by_side(lambda start, stop: found.append((start, stop)), rows, size)
+    return sorted(found)
+
+
+@pytest.mark.parametrize("policy", [None, "ACTIVE", ""])
+def test_no_threads_beside_those_that_spin(
+    policy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    assert calls(10, 1000) == [(0, 5), (5, 10)]
+    if policy is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    assert calls(10, 1000) == [(0, 10)]
+
+
+def test_no_threads_for_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(3)
+    monkeypatch.setattr(room, "LEAST", 100)
+    assert calls(10, 199) == [(0, 10)]
+    assert calls(10, 200) == [(0, 5), (5, 10)]
+    assert calls(10, 300) == [(0, 3), (3, 6), (6, 10)]
+    assert calls(10, 10000) == [(0, 3), (3, 6), (6, 10)]
+
+
+@pytest.mark.parametrize("where", [0, 5])
+def test_what_fails_on_a_thread_is_raised(where: int) -> None:
+    torch.set_num_threads(2)
+
+    def work(start: int, stop: int) -> None:
+        if start == where:
+            raise KeyError(start)
+
+    with pytest.raises(KeyError):
+        room.side_by_side(work, 10, 1000)
+
+
+def _in_the_child(x: Tensor, wanted: Tensor) -> None:
+    os._exit(0 if torch.equal(shares.present(x), wanted) else 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_process_forked_after_threads_were_used_has_its_own() -> None:
+    torch.set_num_threads(2)
+    x = some(3 * ROW + 5, seed=0)
+    wanted = shares.present(x)  # starts the threads, which the child does not have
+    assert room._POOL._threads is not None
+    child = multiprocessing.get_context("fork").Process(target=_in_the_child, args=(x, wanted))
+    child.start()
+    child.join(30)
+    code = child.exitcode
+    if code is None:
+        child.kill()
+        child.join()
+    assert code == 0
+    assert torch.equal(shares.present(x), wanted)
