@@ -22,7 +22,7 @@ from benchmarks.speed.scaling import COLUMNS as SCALING_COLUMNS
 from benchmarks.speed.table import count
 from biasmatters.reporting.style import png
 
-PACKAGES = ("torch", "torchvision", "captum", "zennit", "biasmatters")
+PACKAGES = ("torch", "torchvision", "numba", "captum", "zennit", "biasmatters")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -45,8 +45,19 @@ def test_sums_of_a_ledger(shape: tuple[int, ...], bend: str, dtype: torch.dtype)
     case = Case(shape, bend, dtype)
     found = bends.weigh(case.grad, case.y, case.bounds)
     held, passed = case.grad * case.held, case.grad * case.inside
-    wanted = [case.sums(v) for v in (held, held.abs(), passed, passed.abs())]
+    wanted = [case.sums(v) for v in (held, held.abs(), passed, passed.abs(), 0 * held)]
     assert_close(found, torch.stack(wanted, -1))
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_an_entry_that_is_not_finite_is_seen(value: float, dtype: torch.dtype) -> None:
+    y = torch.ones(2, 3, 5, 7, dtype=dtype)
+    y[1, 2, 4, 6] = value
+    bounds = torch.tensor([0.0, torch.inf, 0.0, 0.0], dtype=dtype)
+    last = bends.weigh(torch.ones_like(y), y, bounds)[..., 4]
+    assert last.isnan().nonzero().tolist() == [[1, 2]]
+    assert int((last == 0).sum()) == 5
 
 
 @pytest.mark.parametrize("arrives", ["bias", "gradient", "both"])

@@ -20,7 +20,7 @@ LENGTHS = [1, 7, ROW - 1, ROW, ROW + 1, 2 * ROW + 13]
 def test_bias_over_totals(length: int, dtype: torch.dtype, least: tuple[float, float]) -> None:
     tau = numbers(length, dtype=dtype, seed=1)
     total = numbers(length, dtype=dtype, seed=2).abs()
-    share, lost = shares.divide(tau, total, least)
+    share, lost = shares.divide(tau, total.clone(), least)
     lives = total > torch.clamp(tau.abs() * least[0], min=least[1])
     wanted = torch.where(lives, tau / total, torch.zeros_like(tau))
     stranded = torch.where(lives, torch.zeros_like(tau), tau)
@@ -34,7 +34,7 @@ def test_bias_over_totals(length: int, dtype: torch.dtype, least: tuple[float, f
 @pytest.mark.parametrize("at", [0, ROW - 1, ROW, 2 * ROW + 12])
 def test_a_single_unit_without_total_is_found_wherever_it_is(at: int) -> None:
     tau, total = torch.ones(LENGTHS[-1]), torch.full((LENGTHS[-1],), 2.0)
-    assert shares.divide(tau, total, (0.0, 0.5))[1] is None
+    assert shares.divide(tau, total.clone(), (0.0, 0.5))[1] is None
     total[at] = 0.5
     share, lost = shares.divide(tau, total, (0.0, 0.5))
     assert lost is not None
@@ -103,6 +103,6 @@ def test_what_is_handed_out_and_what_is_lost_make_up_the_bias(
     pairs: list[tuple[float, float]],
 ) -> None:
     tau, total = (torch.tensor(values, dtype=torch.float64) for values in zip(*pairs, strict=True))
-    share, lost = shares.divide(tau, total, (1e-9, 1e-3))
+    share, lost = shares.divide(tau, total.clone(), (1e-9, 1e-3))
     back = share * total + (0 if lost is None else lost)
     torch.testing.assert_close(back, tau, rtol=1e-12, atol=0)

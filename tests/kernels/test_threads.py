@@ -52,7 +52,7 @@ def made() -> dict[str, Callable[[], object]]:
         "keep": lambda: shares.keep_present(a, b.clone()),
         "count": lambda: channels.count_present(a),
         "sum": lambda: channels.sum_channels(a),
-        "give": lambda: channels.give(a, b[:, :1].contiguous(), None),
+        "give": lambda: channels.give(a, b[:, :1].contiguous()),
         "points": lambda: points.split(a, tau, cuts, to_all=False),
         "points to all": lambda: points.split(a, tau, cuts, to_all=True),
         "pools": lambda: pools.route(a, pooled, bias, (3, 3), (2, 2), (1, 1), (1, 1)),

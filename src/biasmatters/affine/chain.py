@@ -12,15 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.law import Bend, PerChannel
 from biasmatters.affine.node import Node
-from biasmatters.affine.registry import find_handler
+from biasmatters.affine.registry import find_handler, is_taught
 from biasmatters.affine.step import Step
 
 Made = tuple[Node, Form]
@@ -44,14 +46,25 @@ class Chain:
     gain: Tensor | None
     bend: Bend | None
 
-    def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
-        """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
+    @cached_property
+    def sums(self) -> Tensor | None:
+        """What `biasmatters.kernels.bends.weigh` finds, None without a gradient."""
         from biasmatters.kernels import bends
 
         grad, y = self.top.grad, self.top.output
-        if grad is None:
+        return None if grad is None else bends.weigh(grad.contiguous(), y, _bounds(self.bend, y))
+
+    @property
+    def finite(self) -> bool:
+        """Whether the output is known to be finite, without looking at it again."""
+        sums = vars(self).get("sums")
+        return sums is not None and bool((sums[..., 4] == 0).all())
+
+    def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
+        """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
+        sums = self.sums
+        if sums is None:
             return []
-        sums = bends.weigh(grad.contiguous(), y, _bounds(self.bend, y))
         shares, sizes = sums[..., 2] @ self.shifts.T, sums[..., 3] @ self.shifts.abs().T
         rows = list(zip(self.constant, shares.unbind(1), sizes.unbind(1), strict=True))
         if self.bend is not None and self.bend.holds:
@@ -72,6 +85,7 @@ class Link:
         shift: ``(C,)`` all constants below the bend.
         gain: As in `Chain`.
         bend: Likewise.
+        finite: Whether y is known to be finite.
     """
 
     node: Node
@@ -82,6 +96,7 @@ class Link:
     shift: Tensor
     gain: Tensor | None
     bend: Bend | None
+    finite: bool
 
     def carry(self, beta: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor] | None:
         """The bias of the mixing step's units.
@@ -118,14 +133,24 @@ def linked(step: Step) -> Step | Link | None:
     """What the walk needs of a step: None of one that another's chain has."""
     if step.within:
         return None
-    handler = find_handler(step.node.call.function, step.node.call.op)
-    if step.chain is None or handler is None:
+    if step.chain is None:
         return step
     chain, top = step.chain, step.chain.top
     call = replace(step.node.call, output=top.output)
+    handler = find_handler(call.function, call.op)
+    if handler is None:
+        raise UnsupportedOperationError(call.name, call.op, "the engine lost it")
     node, shift = replace(step.node, call=call), chain.shifts.sum(0)
     return Link(
-        node, handler(call), step.label, top.output, top.grad, shift, chain.gain, chain.bend
+        node,
+        handler(call),
+        step.label,
+        top.output,
+        top.grad,
+        shift,
+        chain.gain,
+        chain.bend,
+        chain.finite,
     )
 
 
@@ -149,7 +174,8 @@ def find_chains(made: Sequence[Made], samples: int) -> dict[int, list[int]]:
             users.setdefault(id(x), []).append(i)
     found = {}
     for i, (node, form) in enumerate(made):
-        if form.foldable and isinstance(form.law, PerChannel) and _fits(node, node, samples):
+        begins = form.foldable and isinstance(form.law, PerChannel)
+        if begins and _fits(node, node, samples):
             followers = _followers(i, made, users, samples)
             if followers and not _goes_on(made[followers[-1]], made, users):
                 found[i] = followers
@@ -188,7 +214,8 @@ def _fits(node: Node, first: Node, samples: int) -> bool:
     """Whether an output is made of planes that lie as those of the chain's first."""
     output, like = node.call.output, first.call.output
     return (
-        output.ndim > 1
+        not is_taught(node.call.function)
+        and output.ndim > 1
         and output.shape == like.shape
         and output.dtype == like.dtype
         and output.shape[0] == samples

@@ -107,6 +107,11 @@ def find_handler(function: Function, op: str) -> Handler | None:
     return _by_function.get(function) or _by_name.get(op)
 
 
+def is_taught(function: Function) -> bool:
+    """Whether the user registered a handler for a function."""
+    return function in _by_function
+
+
 def find_decomposition(function: Function, op: str) -> Decomposition | None:
     """The rewriting of a composite function, unless the user registered a handler for it."""
     if function in _by_function:

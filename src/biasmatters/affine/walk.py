@@ -30,6 +30,7 @@ from biasmatters.affine.walker import (
     SplitFunction,
     Stranded,
     Walk,
+    place,
 )
 
 
@@ -79,6 +80,7 @@ def walk(
         layers: dict[str, Tensor] = {}
         todo = list(map(linked, steps)) if together else list(steps)
         steps.clear()
+        state.finite = {place(s.y) for s in todo if isinstance(s, Link) and s.finite}
         while todo:
             step = todo.pop()
             scale = scales.pop(len(todo), None)
@@ -86,6 +88,7 @@ def walk(
                 continue
             if isinstance(step, Link):
                 hand_on_together(step, state, betas)
+                state.finite.discard(place(step.y))
                 continue
             own = put_in is None or step.label in put_in
             tau = _total(betas.pop(id(step.output), None), step, own=own)

@@ -31,6 +31,15 @@ SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, 
 Probe = Callable[[str, Mixing, Tensor, Tensor, Tensor | None], None]
 
 
+# Where a tensor begins in memory, and how many numbers it has.
+Place = tuple[int, int]
+
+
+def place(x: Tensor) -> Place:
+    """Where a tensor lies in memory."""
+    return x.data_ptr(), x.numel()
+
+
 @dataclass(frozen=True)
 class Stranded:
     """Bias of units without any contributing input.
@@ -58,10 +67,12 @@ class Walk:
             its real inputs on the support of the weights, ``weight`` in proportion to ``|W|``, or
             ``drop``: nowhere, and it is reported.
         samples: N.
+        like: ``(N,)`` in the format of the accounts.
         probe: Called with every mixing operation, for diagnostics.
         branches: The rule's split of two branches, where it has one of its own.
         fallback_mass: ``(N,)`` absolute bias that took the fallback.
         dropped: ``(N,)`` bias that was kept out of the map.
+        finite: Places of tensors that are alive and known to be finite.
     """
 
     split: SplitFunction
@@ -72,6 +83,7 @@ class Walk:
     branches: BranchesFunction | None = None
     fallback_mass: Tensor = field(init=False)
     dropped: Tensor = field(init=False)
+    finite: set[Place] = field(default_factory=set)
     _scale: Tensor | None = None
     _stranded: Stranded | None = None
     _axis: int = 0
@@ -105,7 +117,7 @@ class Walk:
         """Split by the rule; units without any contribution go by the fallback."""
         axis = self._axis if axis is None else axis
         home = axis if home is None else home
-        if not bool(x.sum().isfinite()):
+        if place(x) not in self.finite and not bool(x.sum().isfinite()):
             x = finite(x)
         # Under autocast a layer's output, and so its bias, has another dtype than its input.
         dtype = at_least_single(torch.promote_types(x.dtype, tau.dtype))
@@ -154,7 +166,8 @@ class Walk:
         alike = a.shape == b.shape == tau.shape and kernels.fit(tau, a, b)
         if len(numbers) < 2 or slopes is not None or not alike:
             return None
-        if not bool((a.sum() + b.sum()).isfinite()):
+        unknown = [x.sum() for x in (a, b) if place(x) not in self.finite]
+        if unknown and not bool(torch.stack(unknown).sum().isfinite()):
             return None
         return branches((a, b), (numbers[0], numbers[1]), tau)
 

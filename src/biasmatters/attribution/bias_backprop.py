@@ -243,7 +243,7 @@ class BiasBackprop:
         split: SplitFunction | None = None,
     ) -> WalkResult:
         branches = None
-        if split is None and isinstance(self.rule, SplitsBranches):
+        if split is None and isinstance(self.rule, SplitsBranches) and _of_one_piece(self.rule):
             branches = self.rule.split_branches
         return walk(
             point,
@@ -255,3 +255,10 @@ class BiasBackprop:
             probe=probe,
             branches=branches,
         )
+
+
+def _of_one_piece(rule: SplitsBranches) -> bool:
+    """Whether one class has a rule's split of branches and its split: neither is overridden."""
+    names = ("split", "split_branches")
+    homes = [next(c for c in type(rule).__mro__ if n in vars(c)) for n in names]
+    return homes[0] is homes[1]

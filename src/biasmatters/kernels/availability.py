@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 _wanted = ContextVar("_wanted", default=True)
+# Torch's threads up to which one core, which memory keeps waiting anyway, is no slower.
+FEW = 4
 FORMATS = (torch.float32, torch.float64)
 
 
 @cache
 def _installed() -> bool:
-    return find_spec("numba") is not None
+    """Whether numba can be loaded and may compile; one that does not fit numpy raises."""
+    try:
+        import numba
+    except Exception:
+        return False
+    return not getattr(numba.config, "DISABLE_JIT", False)
+
+
+def spinning() -> bool:
+    """Whether torch's idle threads keep their cores busy."""
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE"
+
+
+def _alone() -> bool:
+    """Whether a kernel would have one core where torch's operations have many."""
+    return spinning() and torch.get_num_threads() > FEW
 
 
 def available() -> bool:
-    """Whether numba is installed and wanted."""
-    return _wanted.get() and _installed()
+    """Whether numba is at hand and wanted, and not alone against many threads of torch's."""
+    return _wanted.get() and not _alone() and _installed()
 
 
 def fit(*tensors: Tensor) -> bool:
     """Whether kernels can take tensors: of one format, on a processor, in torch's own order."""
-    return available() and all(
+    suits = all(
         t.device.type == "cpu"
         and t.dtype in FORMATS
         and t.dtype == tensors[0].dtype
@@ -35,6 +52,7 @@ def fit(*tensors: Tensor) -> bool:
         and t.numel() > 0
         for t in tensors
     )
+    return suits and available()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def _weigh(start: int, stop: int, grad: Any, y: Any, bounds: Any, out: Any) -> N
     zero = bounds[2] * 0
     for p in range(start, stop):
         g, v = grad[p], y[p]
-        held, held_size, passed, passed_size = zero, zero, zero, zero
+        held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
         for i in range(len(g)):
             inside = (v[i] > low) & (v[i] < high)
             m = g[i] if inside else zero
@@ -29,7 +29,9 @@ def _weigh(start: int, stop: int, grad: Any, y: Any, bounds: Any, out: Any) -> N
             held_size += abs(g[i] * h)
             passed += m
             passed_size += abs(m)
+            nothing += v[i] * zero
         out[p, 0], out[p, 1], out[p, 2], out[p, 3] = held, held_size, passed, passed_size
+        out[p, 4] = nothing
 
 
 @compiled
@@ -98,12 +100,12 @@ def weigh(grad: Tensor, y: Tensor, bounds: Tensor) -> Tensor:
         bounds: ``(4,)`` low, high, and the constants that are held at and beyond them.
 
     Returns:
-        ``(N, C, 4)``: the sums of ``G h`` and ``|G h|``, and where the unit passes on of ``G``
-        and ``|G|``.
+        ``(N, C, 5)``: the sums of ``G h`` and ``|G h|``, where the unit passes on those of ``G``
+        and ``|G|``, and 0, or NaN where an entry of y is not finite.
     """
-    out = grad.new_empty(grad.shape[0] * grad.shape[1], 4)
+    out = grad.new_empty(grad.shape[0] * grad.shape[1], 5)
     _run(_weigh, grad, planes(grad), planes(y), bounds.numpy(), out.numpy())
-    return out.reshape(*grad.shape[:2], 4)
+    return out.reshape(*grad.shape[:2], 5)
 
 
 def carry(

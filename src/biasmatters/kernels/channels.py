@@ -38,21 +38,20 @@ def _sum(start: int, stop: int, spans: int, x: Any, out: Any) -> None:
 
 
 @compiled
-def _give(start: int, stop: int, x: Any, some: Any, others: Any, out: Any) -> None:
+def _give(start: int, stop: int, x: Any, some: Any, out: Any) -> None:
     channels, zero = x.shape[1], x.dtype.type(0)
     for p in range(start, stop):
         n, c = p // channels, p % channels
-        v, s, a, o = x[n, c], some[n], others[n % len(others)], out[n, c]
+        v, s, o = x[n, c], some[n], out[n, c]
         for i in range(len(o)):
-            o[i] = (s[i] if v[i] != zero else zero) + a[i]
+            o[i] = s[i] if v[i] != zero else zero
 
 
 def _over_channels(kernel: Any, x: Tensor) -> Tensor:
     out = x.new_empty(x.shape[0], 1, *x.shape[2:])
-    if out.numel():
-        flat = stacks(out)[:, 0]
-        spans = -(-flat.shape[1] // SPAN)
-        run(kernel, len(x) * spans, x.numel(), spans, stacks(x), flat)
+    flat = stacks(out)[:, 0]
+    spans = -(-flat.shape[1] // SPAN)
+    run(kernel, len(x) * spans, x.numel(), spans, stacks(x), flat)
     return out
 
 
@@ -66,17 +65,14 @@ def sum_channels(x: Tensor) -> Tensor:
     return _over_channels(_sum, x)
 
 
-def give(x: Tensor, present: Tensor, all_alike: Tensor | None) -> Tensor:
+def give(x: Tensor, present: Tensor) -> Tensor:
     """The same for every channel of a place.
 
     Args:
         x: ``(N, C, *space)``.
         present: ``(N, 1, *space)`` what entries get that are not 0.
-        all_alike: Likewise, what all entries get on top; None for nothing.
     """
     out = x.new_empty(x.shape)
-    if out.numel():
-        on_top = present.new_zeros(1, 1, *present.shape[2:]) if all_alike is None else all_alike
-        flat = stacks(present)[:, 0], stacks(on_top)[:, 0]
-        run(_give, x.shape[0] * x.shape[1], x.numel(), stacks(x), *flat, stacks(out))
+    rows = x.shape[0] * x.shape[1]
+    run(_give, rows, x.numel(), stacks(x), stacks(present)[:, 0], stacks(out))
     return out

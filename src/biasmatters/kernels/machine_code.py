@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from numba import njit
@@ -16,8 +17,10 @@ _ANY_ORDER = {"reassoc", "contract", "nsz"}
 
 
 def compiled(function: Kernel) -> Kernel:
-    """A loop in machine code, kept on disk for the next process."""
-    return cast(Kernel, njit(nogil=True, cache=True, fastmath=_ANY_ORDER)(function))
+    """A loop in machine code, kept on disk for the next process if there is a place for it."""
+    with suppress(RuntimeError):
+        return cast(Kernel, njit(nogil=True, cache=True, fastmath=_ANY_ORDER)(function))
+    return cast(Kernel, njit(nogil=True, fastmath=_ANY_ORDER)(function))
 
 
 def planes(tensor: Tensor) -> Any:

@@ -20,13 +20,20 @@ from biasmatters.kernels.shares import zeros
 SPAN = 1024
 
 
+# Arrays are cut to single rows where they are used: of a cut through several, numba would not know
+# that its numbers lie side by side.
+
+
 @compiled
-def _count(to_all: bool, x: Any, count: Any) -> None:
+def _count(to_all: bool, x: Any, n: int, first: int, count: Any) -> None:
     """How many channels of each place count as inputs."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    count[:] = x.dtype.type(x.shape[0]) if to_all else zero
-    for c in range(0 if to_all else x.shape[0]):
-        v = x[c]
+    if to_all:
+        count[:] = x.dtype.type(x.shape[1])
+        return
+    count[:] = zero
+    for c in range(x.shape[1]):
+        v = x[n, c, first : first + len(count)]
         for i in range(len(v)):
             count[i] += one if v[i] != zero else zero
 
@@ -45,31 +52,38 @@ def _share(tau: Any, count: Any, share: Any) -> int:
 
 
 @compiled
-def _sum(tau: Any, units: Any, total: Any) -> None:
+def _sum(tau: Any, units: Any, n: int, first: int, total: Any) -> None:
     """Of some units."""
     total[:] = tau.dtype.type(0)
     for p in range(len(units)):
-        t = tau[units[p]]
+        t = tau[n, units[p], first : first + len(total)]
         for i in range(len(t)):
             total[i] += t[i]
 
 
 @compiled
-def _give(to_all: bool, plane: Any, x: Any, beta: Any) -> None:
+def _give(to_all: bool, plane: Any, x: Any, n: int, first: int, beta: Any) -> None:
     """The same to every channel, where it counts as an input."""
     zero = x.dtype.type(0)
-    for c in range(len(x)):
-        v, b = x[c], beta[c]
-        for i in range(len(v)):
-            b[i] = plane[i] if to_all or v[i] != zero else zero
+    for c in range(x.shape[1]):
+        v, b = x[n, c, first : first + len(plane)], beta[n, c, first : first + len(plane)]
+        if to_all:
+            b[:] = plane
+        else:
+            for i in range(len(v)):
+                b[i] = plane[i] if v[i] != zero else zero
 
 
 @compiled
 def _take(to_all: bool, amount: Any, x: Any, values: Any) -> None:
     """Less the amount, where x counts as an input."""
     zero = x.dtype.type(0)
-    for i in range(len(x)):
-        values[i] -= amount[i] if to_all or x[i] != zero else zero
+    if to_all:
+        for i in range(len(x)):
+            values[i] -= amount[i]
+    else:
+        for i in range(len(x)):
+            values[i] -= amount[i] if x[i] != zero else zero
 
 
 @compiled
@@ -82,26 +96,26 @@ def _split(
     for k in range(start, stop):
         n, first = k // spans, (k % spans) * SPAN
         last = min(first + SPAN, x.shape[2])
-        # The count of inputs, what is handed out to all of them, and for each unit with cut
-        # connections what it hands out to each of its own.
-        room = rooms[k, :, : last - first]
-        count, plane = room[0], room[1]
-        here = x[n, :, first:last]
-        _count(to_all, here, count)
-        _sum(tau[n, :, first:last], whole, plane)
+        size = last - first
+        # In the room: the count of inputs, what is handed out to all of them, and for each unit
+        # with cut connections what it hands out to each of its own.
+        count, plane = rooms[k, 0, :size], rooms[k, 1, :size]
+        _count(to_all, x, n, first, count)
+        _sum(tau, whole, n, first, plane)
         missed[k] = _share(plane, count, plane)
         for u in range(len(units)):
-            mine = room[2 + u]
+            mine = rooms[k, 2 + u, :size]
             mine[:] = count
             for j in range(firsts[u], firsts[u + 1]):
-                _take(to_all, ones, here[cut[j]], mine)
+                _take(to_all, ones, x[n, cut[j], first:last], mine)
             missed[k] += _share(tau[n, units[u], first:last], mine, mine)
             for i in range(len(mine)):
                 plane[i] += mine[i]
-        _give(to_all, plane, here, beta[n, :, first:last])
+        _give(to_all, plane, x, n, first, beta)
         for u in range(len(units)):
+            mine = rooms[k, 2 + u, :size]
             for j in range(firsts[u], firsts[u + 1]):
-                _take(to_all, room[2 + u], here[cut[j]], beta[n, cut[j], first:last])
+                _take(to_all, mine, x[n, cut[j], first:last], beta[n, cut[j], first:last])
         for c in dead:
             beta[n, c, first:last] = zero
 

@@ -35,9 +35,10 @@ def _route(
                         continue
                     for kx in range(kw):
                         ix = ox * sw - pw + kx * dw
-                        if not found and 0 <= ix < width and values[iy, ix] == best[oy, ox]:
+                        if 0 <= ix < width and values[iy, ix] == best[oy, ox]:
                             gets[iy, ix] += bias[oy, ox]
                             found = True
+                            break
                 count += 0 if found else 1
         missed[p] = count
 

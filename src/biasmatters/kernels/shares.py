@@ -14,21 +14,19 @@ ROW = 1 << 13
 
 
 @compiled
-def _divide(
-    start: int, stop: int, row: int, tau: Any, total: Any, least: Any, share: Any, lost: Any
-) -> None:
+def _divide(start: int, stop: int, row: int, tau: Any, total: Any, least: Any, lost: Any) -> None:
     zero, one = tau.dtype.type(0), tau.dtype.type(1)
     relative, absolute = least[0], least[1]
     for r in range(start, stop):
         part = slice(r * row, (r + 1) * row)
-        t, d, s = tau[part], total[part], share[part]
+        t, d = tau[part], total[part]
         left = zero
         for i in range(len(t)):
             size = abs(t[i])
             lives = d[i] > max(absolute, relative * size)
             left += zero if lives else size
             each = t[i] / (d[i] if lives else one)
-            s[i] = each if lives else zero
+            d[i] = each if lives else zero
         lost[r] = left
 
 
@@ -84,11 +82,11 @@ def _run(kernel: Any, like: Tensor, *arguments: Any) -> None:
 
 
 def divide(tau: Tensor, total: Tensor, least: tuple[float, float]) -> tuple[Tensor, Tensor | None]:
-    """``tau / total`` where there is a total.
+    """``tau / total`` where there is a total, in its place.
 
     Args:
         tau: Bias of each unit.
-        total: Like it, not negative.
+        total: Like it, not negative; it is written over.
         least: What counts as no total: up to the first times ``|tau|``, and up to the second.
 
     Returns:
@@ -96,11 +94,10 @@ def divide(tau: Tensor, total: Tensor, least: tuple[float, float]) -> tuple[Tens
     """
     bounds = torch.tensor(least, dtype=tau.dtype).numpy()
     lost = tau.new_empty(-(-tau.numel() // ROW))
-    total, share = total.contiguous(), tau.new_empty(tau.shape)
-    _run(_divide, tau, flat(tau), flat(total), bounds, flat(share), flat(lost))
-    if not bool((lost != 0).any()):
-        return share, None
-    return share, strand(tau, total, least)
+    share = total.contiguous()
+    _run(_divide, tau, flat(tau), flat(share), bounds, flat(lost))
+    # A quotient is 0 only where there was no total, or no bias.
+    return share, tau.masked_fill(share != 0, 0) if bool((lost != 0).any()) else None
 
 
 def strand(tau: Tensor, total: Tensor, least: tuple[float, float]) -> Tensor:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import torch
+
+from biasmatters.kernels.availability import spinning
 
 # Numbers below which waking a thread takes longer than what it would save.
 LEAST = 1 << 20
@@ -24,7 +27,8 @@ class _Pool:
     def __init__(self) -> None:
         self._threads: ThreadPoolExecutor | None = None
         self._size = 0
-        os.register_at_fork(after_in_child=self._forget)
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self._forget)
 
     def of(self, size: int) -> ThreadPoolExecutor:
         """The threads, which are started when they are first asked for."""
@@ -39,11 +43,6 @@ class _Pool:
 _POOL = _Pool()
 
 
-def _spinning() -> bool:
-    """Whether torch's idle threads keep their cores busy."""
-    return os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE"
-
-
 def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) -> None:
     """Call ``work(start, stop)`` for ranges that cover all rows once.
 
@@ -52,15 +51,17 @@ def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) ->
         rows: How many there are.
         numbers: How many numbers all of them are made of.
     """
-    parts = 1 if _spinning() else min(torch.get_num_threads(), rows, max(numbers // LEAST, 1))
+    parts = 1 if spinning() else min(torch.get_num_threads(), rows, max(numbers // LEAST, 1))
     if parts <= 1:
         work(0, rows)
         return
     ends = [i * rows // parts for i in range(parts + 1)]
-    others = [
-        _POOL.of(torch.get_num_threads() - 1).submit(work, ends[i], ends[i + 1])
-        for i in range(1, parts)
-    ]
+    others = []
+    for first, last in pairwise(ends[1:]):
+        try:
+            others.append(_POOL.of(torch.get_num_threads() - 1).submit(work, first, last))
+        except RuntimeError:  # the interpreter is closing down and starts no more work
+            work(first, last)
     work(0, ends[1])
     for other in others:
         other.result()

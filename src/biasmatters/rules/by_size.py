@@ -10,9 +10,10 @@ from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.masks import any_left, kept, present
-from biasmatters.affine.mixing import Band, Mixing, Stackable, ranges
+from biasmatters.affine.mixing import Band, Lost, Mixing, Stackable, ranges
 from biasmatters.rules import exponentials
 from biasmatters.rules.expanded import Units, split_expanded
+from biasmatters.rules.in_cache import split_in_cache
 from biasmatters.rules.journal import Choice, listening, note
 from biasmatters.rules.plan import Plan, make_plans
 from biasmatters.rules.softmax import contributions, live_by, live_units, tolerance_for
@@ -33,14 +34,29 @@ def split_by_size(
     x: Tensor,
     tau: Tensor,
     scale: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor | Lost]:
     """`Rule.split` for ``alpha ~ 1[e != 0] exp(sign |e| / T)``.
 
     Layers with shared coefficients go by an expansion where that is cheaper, band by band. The
     others, and units for which an expansion is too coarse, go connection by connection.
     """
+    found = split_in_cache(sign, temperature, mixing, x, tau, scale)
+    if found is not None:
+        return found
     if isinstance(mixing, ConvMap) and mixing.groups == 1 and mixing.weight.numel() > ROOM:
         return _by_units(sign, temperature, tolerance, mixing, x, tau, scale)
+    return _split(sign, temperature, tolerance, mixing, x, tau, scale)
+
+
+def _split(
+    sign: int,
+    temperature: float,
+    tolerance: float | None,
+    mixing: Mixing,
+    x: Tensor,
+    tau: Tensor,
+    scale: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     bound = tolerance_for(tolerance, x.dtype)
     plans: list[Plan] = []
     beta: Tensor | None = None
@@ -75,7 +91,7 @@ def _by_units(
         part = replace(conv, weight=conv.weight[rows])
         slopes = None if scale is None else scale.expand_as(tau)[:, rows]
         given = sign, temperature, tolerance, part, x, tau[:, rows], slopes
-        beta, live[:, rows] = split_by_size(*given)
+        beta, live[:, rows] = _split(*given)
         total += beta
     return total, live
 

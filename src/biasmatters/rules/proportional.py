@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.masks import largest, passing
 from biasmatters.affine.mixing import Lost, Mixing
@@ -48,7 +49,9 @@ class Proportional:
         size = x.abs()
         total = sizes.forward(size)
         if slopes is None and total.shape == tau.shape and kernels.fit(tau, total):
-            share, lost = _by_kernel(tau, total)
+            # Only of convolutions is it known that what they return is nobody else's.
+            own = total if isinstance(mixing, ConvMap) else total.clone()
+            share, lost = _by_kernel(tau, own)
             return size.mul_(sizes.transpose(share)), Lost(lost)
         if total.numel() and bool(total.amin() > _least(tau.new_tensor(largest(tau)))):
             share = tau / total if slopes is None else (tau / total).mul_(slopes)
@@ -70,7 +73,7 @@ class Proportional:
 
 
 def _by_kernel(tau: Tensor, total: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Tau over the total, and the tau of units without any, in one pass over memory."""
+    """Bias over the total, written over it, and that of units without any."""
     from biasmatters.kernels import shares
 
     return shares.divide(tau, total, _bounds(tau))

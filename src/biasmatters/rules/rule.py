@@ -37,7 +37,8 @@ class Rule(Protocol):
             mixing: The linear map M.
             x: Its input.
             tau: Bias of each unit, like the map's output, in units of the explained output.
-            scale: Slope of what follows the map, folded into it; like tau, or None for 1.
+            scale: Slope of what follows the map, folded into it; like tau, or None for 1. Units
+                that pass nothing on have the slope 0, or whatever slope and the tau 0.
 
         Returns:
             The inputs' bias ``sum_p alpha[p, q] tau[p]``, like x, and a mask like tau:
@@ -69,7 +70,7 @@ class SplitsBranches(Protocol):
 
         Args:
             values: For `biasmatters.kernels`, each like tau.
-            factors: None of them 0.
+            factors: By which they are multiplied, each of them a number.
             tau: Bias of each unit.
 
         Returns:

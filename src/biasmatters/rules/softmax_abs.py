@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.rules.by_size import split_by_size
 from biasmatters.rules.softmax import (
     checked_temperature,
@@ -48,6 +48,6 @@ class SoftmaxAbs:
 
     def split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | Lost]:
         """By an expansion or connection by connection, whichever is cheaper."""
         return split_by_size(1, self.temperature, self.tolerance, mixing, x, tau, scale)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -34,12 +34,23 @@ def by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
     return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
 
 
-def _by_products(weight: Tensor) -> Linear:
+def _by_products(weight: Tensor, stride: Sequence[int], like: Tensor) -> Linear:
     """A convolution whose kernel is a point, ``(out, in)``, as a product of matrices."""
-    return Linear(
-        lambda x: (weight @ x.flatten(2)).reshape(len(x), -1, *x.shape[2:]),
-        lambda tau: (weight.T @ tau.flatten(2)).reshape(len(tau), -1, *tau.shape[2:]),
-    )
+    looked_at: tuple[Any, ...] = (..., *(slice(None, None, step) for step in stride))
+
+    def forward(x: Tensor) -> Tensor:
+        seen = x[looked_at]
+        return (weight @ seen.flatten(2)).reshape(len(x), -1, *seen.shape[2:])
+
+    def transpose(tau: Tensor) -> Tensor:
+        found = (weight.T @ tau.flatten(2)).reshape(len(tau), -1, *tau.shape[2:])
+        if found.shape[2:] == like.shape[2:]:
+            return found
+        whole = found.new_zeros(*found.shape[:2], *like.shape[2:])
+        whole[looked_at] = found
+        return whole
+
+    return Linear(forward, transpose)
 
 
 @dataclass(frozen=True)
@@ -103,8 +114,12 @@ class ConvMap:
     @property
     def a_point(self) -> bool:
         """Whether outputs and inputs lie at the same places, one to one."""
-        alone = all(size == 1 for size in self.weight.shape[2:])
-        return alone and set(self.stride) == {1} and not any(self._pads())
+        return self._single and set(self.stride) == {1}
+
+    @property
+    def _single(self) -> bool:
+        """Whether every output looks at a single place."""
+        return all(size == 1 for size in self.weight.shape[2:]) and not any(self._pads())
 
     @cached_property
     def holes(self) -> Holes | None:
@@ -117,8 +132,8 @@ class ConvMap:
 
     def as_is(self, like: Tensor) -> Linear:
         """The convolution with the coefficients as they are."""
-        if self.groups == 1 and self.a_point and math.prod(like.shape[2:]) >= LARGE:
-            return _by_products(self.weight.flatten(1))
+        if self.groups == 1 and self._single and math.prod(like.shape[2:]) >= LARGE:
+            return _by_products(self.weight.flatten(1), self.stride, like)
         even = all(before == after for before, after in self.padding)
         pads = tuple(before for before, _ in self.padding) if even else (0,) * len(self.stride)
         uneven = [] if even else [n for pair in reversed(self.padding) for n in pair]

@@ -42,10 +42,10 @@ def share_evenly(
         or not kernels.fit(x, tau, mixing.weight)
     ):
         return None
-    if mixing.a_point and x.numel():
+    if mixing.a_point:
         return _at_points(mixing, x, tau, to_all)
     holes = mixing.holes
-    if holes is None or (len(holes.places) and not holes.by_rows) or not x.numel():
+    if holes is None or (len(holes.places) and not holes.by_rows):
         return None
     return _Even(mixing, holes, x, tau, to_all).split()
 
@@ -78,8 +78,6 @@ class _Even:
         ones = x.new_ones(1, 1, *conv.weight.shape[2:])
         like = x[:, :1]
         self._one = conv.linear(ones, 1, like)
-        if conv.a_point:
-            self._one = Linear(lambda values: values, lambda values: values)
         self._zeros = conv.linear(holes.zeros.to(x.dtype), 1, x) if len(holes.places) else None
 
     def split(self) -> tuple[Tensor, Tensor | None]:
@@ -96,13 +94,13 @@ class _Even:
         if some is not None:
             carried = carried - tau.index_select(1, self._holes.places).sum(1, keepdim=True)
         share = carried / count.clamp_min(1)
-        full = float(count.amin()) > LEAST if count.numel() else True
+        full = float(count.amin()) > LEAST
         if not full:
             share = share * (count > LEAST)
         if some is not None:
             share = share + some.sum(1, keepdim=True)
         plane = self._one.transpose(share)
-        beta = plane.expand_as(x) if self._to_all else channels.give(x, plane, None)
+        beta = plane.expand_as(x) if self._to_all else channels.give(x, plane)
         if some is not None and self._zeros is not None:
             back = self._zeros.transpose(some)
             beta = beta - (back if self._to_all else back.mul_(present(x)))

@@ -26,7 +26,7 @@ def linear(call: Call) -> Form:
     weight, bias = call.arg(1, "weight"), call.arg(2, "bias")
     require_constant(call, weight, "weight")
     require_constant(call, bias, "bias")
-    flat = call.output.ndim == 2 and weight.ndim == 2
+    flat = call.output.ndim == 2 and (bias is None or bias.shape == weight.shape[:1])
     law = PerChannel(shift=None if bias is None else bias.detach()) if flat else None
     return mixing(call, lambda: DenseMap(weight.detach()), lambda: bias, law=law)
 
