@@ -7,7 +7,7 @@ from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.even import share_evenly
-from biasmatters.affine.masks import any_left, count
+from biasmatters.affine.masks import count, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
 
 # Connections listed at a time for each thread, and the share of units up to which they are listed.
@@ -44,7 +44,7 @@ def hand_to_support(
         return support.transpose(share), None
     reached = (total > least) & share.isfinite()
     beta = support.transpose(share.where(reached, 0))
-    return beta, _unless_empty(tau.masked_fill(reached, 0))
+    return beta, unless_empty(tau.masked_fill(reached, 0))
 
 
 def _sizes(mixing: Mixing, exponent: int, x: Tensor, support: Linear) -> Tensor:
@@ -75,8 +75,4 @@ def _listed(
         beta.scatter_add_(0, places.flatten(), (sizes * share[:, None]).flatten())
         lost[units[some]] = here.masked_fill(reached, 0)
     lost = lost.reshape(tau.shape)
-    return mixing.take_up(beta.reshape(real.shape), x.shape), _unless_empty(lost)
-
-
-def _unless_empty(lost: Tensor) -> Tensor | None:
-    return lost if any_left(lost) else None
+    return mixing.take_up(beta.reshape(real.shape), x.shape), unless_empty(lost)

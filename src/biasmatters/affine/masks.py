@@ -90,6 +90,11 @@ def any_left(values: Tensor) -> bool:
     return not (float(low) == 0 == float(high))
 
 
+def unless_empty(values: Tensor) -> Tensor | None:
+    """The values, None if all of them are 0."""
+    return values if any_left(values) else None
+
+
 def largest(values: Tensor) -> float:
     """The largest size of an entry, 0 of none."""
     if not values.numel():

@@ -56,7 +56,7 @@ def meet(
     Returns:
         What the branches get, and the tau that meets no branch, None for none.
     """
-    out = tau.new_empty(tau.shape), torch.empty_like(tau)
+    out = tau.new_empty(tau.shape), tau.new_empty(tau.shape)
     lost = tau.new_empty(-(-tau.numel() // ROW))
     run(
         _meet,

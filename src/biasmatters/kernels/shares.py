@@ -124,6 +124,6 @@ def keep_present(x: Tensor, values: Tensor) -> Tensor:
 def zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
     """How many zeros each row and each column of ``(rows, columns, *rest)`` has."""
     by_row, by_column = (torch.zeros(n, dtype=torch.long) for n in weight.shape[:2])
-    flat = weight.detach().reshape(*weight.shape[:2], -1).numpy()
-    _zeros(0, len(weight), flat, by_row.numpy(), by_column.numpy())
+    rows = weight.detach().reshape(*weight.shape[:2], -1).numpy()
+    _zeros(0, len(weight), rows, by_row.numpy(), by_column.numpy())
     return by_row, by_column

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,21 +44,22 @@ def split_by_size(
     found = split_in_cache(sign, temperature, mixing, x, tau, scale)
     if found is not None:
         return found
+    split = partial(_split, sign, temperature, tolerance_for(tolerance, x.dtype))
     if isinstance(mixing, ConvMap) and mixing.groups == 1 and mixing.weight.numel() > ROOM:
-        return _by_units(sign, temperature, tolerance, mixing, x, tau, scale)
-    return _split(sign, temperature, tolerance, mixing, x, tau, scale)
+        return _by_units(split, mixing, x, tau, scale)
+    return split(mixing, x, tau, scale)
 
 
 def _split(
     sign: int,
     temperature: float,
-    tolerance: float | None,
+    bound: float,
     mixing: Mixing,
     x: Tensor,
     tau: Tensor,
     scale: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    bound = tolerance_for(tolerance, x.dtype)
+    """By an expansion, and connection by connection what it leaves."""
     plans: list[Plan] = []
     beta: Tensor | None = None
     if bound and isinstance(mixing, Stackable) and x.ndim > 1 and x.numel():
@@ -76,9 +78,7 @@ def _split(
 
 
 def _by_units(
-    sign: int,
-    temperature: float,
-    tolerance: float | None,
+    split: Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]],
     conv: ConvMap,
     x: Tensor,
     tau: Tensor,
@@ -90,8 +90,7 @@ def _by_units(
     for rows in ranges(len(conv.weight), step):
         part = replace(conv, weight=conv.weight[rows])
         slopes = None if scale is None else scale.expand_as(tau)[:, rows]
-        given = sign, temperature, tolerance, part, x, tau[:, rows], slopes
-        beta, live[:, rows] = _split(*given)
+        beta, live[:, rows] = split(part, x, tau[:, rows], slopes)
         total += beta
     return total, live
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from biasmatters import kernels
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.depthwise import is_depthwise
-from biasmatters.affine.masks import any_left, passing
+from biasmatters.affine.masks import passing, unless_empty
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.rules.journal import Choice, listening, note
 from biasmatters.rules.softmax import contributions, live_units
@@ -63,5 +63,4 @@ def _by_channel(scale: Tensor | None) -> bool:
 
 def _without_inputs(conv: ConvMap, x: Tensor, tau: Tensor) -> Tensor | None:
     """The tau of units that no input contributes to."""
-    lost = tau.masked_fill(live_units(conv, x, None)[1] > 0, 0)
-    return lost if any_left(lost) else None
+    return unless_empty(tau.masked_fill(live_units(conv, x, None)[1] > 0, 0))

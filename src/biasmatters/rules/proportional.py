@@ -90,8 +90,8 @@ def _least(sizes: Tensor) -> Tensor:
 
     It is written over the sizes of tau.
     """
-    limits = torch.finfo(sizes.dtype)
-    return sizes.mul_(1 / (limits.max * limits.eps)).clamp_min_(limits.tiny)
+    relative, absolute = _bounds(sizes)
+    return sizes.mul_(relative).clamp_min_(absolute)
 
 
 def _divide(

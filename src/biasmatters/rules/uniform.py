@@ -38,7 +38,8 @@ class Uniform:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
-        if passing(scale) is None:
+        slopes = passing(scale)
+        if slopes is None:
             together = share_evenly(mixing, x, tau, to_all=False)
             together = together or _by_kernels(mixing, x, tau)
             if together is not None:
@@ -48,7 +49,6 @@ class Uniform:
         count = once(support.forward(some))
         reached = live_by(count, None)
         each = reached.div(count.clamp_min(1))
-        slopes = passing(scale)
         if slopes is None:
             return some.mul_(support.transpose(tau * each)), reached.expand_as(tau)
         share = tau * slopes

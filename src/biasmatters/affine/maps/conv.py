@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,9 @@ from torch import Tensor
 from biasmatters.affine.maps.counting import Holes, counting, find_holes
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
+
+if TYPE_CHECKING:
+    from biasmatters.kernels.points import Cuts
 
 # Places from which on a product of matrices is faster than a convolution by points.
 LARGE = 1 << 10
@@ -125,6 +128,13 @@ class ConvMap:
     def holes(self) -> Holes | None:
         """Where the kernel is 0; it is looked at once."""
         return find_holes(self.weight, self.groups)
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """Where the kernel of a point is 0, as `biasmatters.kernels.points` takes it; likewise."""
+        from biasmatters.kernels.points import find_cuts
+
+        return find_cuts(self.weight.detach().flatten(1))
 
     def linear(self, weight: Tensor, groups: int, like: Tensor) -> Linear:
         """The same convolution with another kernel."""

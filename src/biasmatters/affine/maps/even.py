@@ -13,7 +13,7 @@ from torch import Tensor
 from biasmatters import kernels
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.counting import Holes
-from biasmatters.affine.masks import any_left, present
+from biasmatters.affine.masks import present, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing
 
 # A count that is convolved may come out as a little more than 0.
@@ -56,9 +56,8 @@ def _at_points(
     """Where outputs and inputs lie at the same places; None if many coefficients are 0."""
     from biasmatters.kernels import points, shares
 
-    weight = conv.weight.detach().flatten(1)
-    cuts = points.find_cuts(weight)
-    if len(cuts.channels) > FEW * weight.numel():
+    cuts = conv.cuts
+    if len(cuts.channels) > FEW * conv.weight.numel():
         return None
     beta, some_without = points.split(x, tau, cuts, to_all=to_all)
     if not some_without:
@@ -67,7 +66,7 @@ def _at_points(
     lost = tau.masked_fill(
         conv.linear(present(conv.weight).to(x.dtype), 1, x).forward(seen) > LEAST, 0
     )
-    return beta, lost if any_left(lost) else None
+    return beta, unless_empty(lost)
 
 
 class _Even:
@@ -127,5 +126,4 @@ class _Even:
             )
         if bool(reached.all()):
             return None
-        lost = self._tau.masked_fill(reached, 0)
-        return lost if any_left(lost) else None
+        return unless_empty(self._tau.masked_fill(reached, 0))
