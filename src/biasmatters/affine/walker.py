@@ -52,10 +52,6 @@ class Stranded:
     tau: Tensor
     mass: Tensor
 
-    def with_more(self, tau: Tensor, mass: Tensor) -> Stranded:
-        """With that of other units."""
-        return Stranded(self.tau + tau, self.mass + mass)
-
 
 @dataclass
 class Walk:
@@ -143,10 +139,7 @@ class Walk:
             made, stacked = beside(values, coefficients, shape)
             return self.mix(made, stacked, tau).unbind(-1)
         betas, lost = found
-        stranded = self._stranded
-        if lost is not None:
-            mass = per_sample(lost.abs(), axis, self.samples)
-            stranded = stranded.with_more(lost, mass) if stranded else Stranded(lost, mass)
+        stranded = self._with(lost, axis)
         if stranded is None:
             return betas
         made, stacked = beside(values, coefficients, shape)
@@ -193,11 +186,17 @@ class Walk:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None, axis: int, home: int
     ) -> Tensor:
         beta, live = self.split(mixing, x, tau, scale)
-        left, stranded = _left(live, tau), self._stranded
-        if left is not None:
-            mass = per_sample(left.abs(), axis, self.samples)
-            stranded = stranded.with_more(left, mass) if stranded else Stranded(left, mass)
+        stranded = self._with(_left(live, tau), axis)
         return beta if stranded is None else beta + self._fall_back(mixing, x, stranded, axis, home)
+
+    def _with(self, left: Tensor | None, axis: int) -> Stranded | None:
+        """The bias that was stranded before the pull, and what the rule left."""
+        if left is None:
+            return self._stranded
+        mass = per_sample(left.abs(), axis, self.samples)
+        if self._stranded is None:
+            return Stranded(left, mass)
+        return Stranded(self._stranded.tau + left, self._stranded.mass + mass)
 
     def _fall_back(
         self, mixing: Mixing, x: Tensor, stranded: Stranded, axis: int, home: int
