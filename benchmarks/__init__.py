@@ -1,10 +1,9 @@
 """Measurements that are too long for the tests; their results are committed.
 
-They run as the commands do: idle threads sleep, and torch asks for large pages of memory. Both are
-asked for before torch is loaded, and hold for everything that is measured.
+They run as the commands do: idle threads soon sleep, torch asks for large pages of memory, and what
+is freed is kept. It is asked for before torch is loaded, and holds for everything that is measured.
 """
 
-from biasmatters.polite import take_large_pages, wait_politely
+from biasmatters.polite import be_polite
 
-wait_politely()
-take_large_pages()
+be_polite()

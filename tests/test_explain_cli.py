@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from biasmatters import explain_cli, pictures
+from biasmatters import explain_cli, pictures, polite
 from biasmatters.models import zoo
-from biasmatters.polite import take_large_pages, wait_politely
+from biasmatters.polite import keep_memory, take_large_pages, wait_politely
 from tests.pictures import tiny
 
 LIGHT = """
@@ -188,18 +188,64 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch) -> None:
     ("ask", "name", "ours", "theirs"),
     [
         (wait_politely, "OMP_WAIT_POLICY", "PASSIVE", "ACTIVE"),
+        (wait_politely, "GOMP_SPINCOUNT", "1000", "7"),
         (take_large_pages, "THP_MEM_ALLOC_ENABLE", "1", "0"),
     ],
 )
 def test_threads_sleep_and_pages_are_large_unless_someone_chose_otherwise(
     monkeypatch: pytest.MonkeyPatch, ask: Callable[[], None], name: str, ours: str, theirs: str
 ) -> None:
+    for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(other, raising=False)
     monkeypatch.setenv(name, theirs)
     ask()
     assert os.environ[name] == theirs
-    monkeypatch.delenv(name)
+    for other in {name, "OMP_WAIT_POLICY"}:
+        monkeypatch.delenv(other, raising=False)
     ask()
     assert os.environ[name] == ours
-    monkeypatch.delenv(name)
+    for other in {name, "OMP_WAIT_POLICY"}:
+        monkeypatch.delenv(other, raising=False)
     assert explain_cli.main(["--models"]) == 0
     assert os.environ[name] == ours
+
+
+def test_a_chosen_wait_policy_keeps_its_own_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    wait_politely()
+    assert "GOMP_SPINCOUNT" not in os.environ
+
+
+class Malloc:
+    """Stands for the C library, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        self.asked.append((parameter, value))
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("library", "chosen", "asked"),
+    [
+        ("glibc", "", [(-4, 0), (-1, 2**31 - 1)]),
+        ("glibc", "MALLOC_MMAP_MAX_", []),
+        ("glibc", "MALLOC_TRIM_THRESHOLD_", []),
+        ("musl", "", []),
+    ],
+)
+def test_freed_memory_is_kept_where_glibc_has_no_other_orders(
+    monkeypatch: pytest.MonkeyPatch, library: str, chosen: str, asked: list[tuple[int, int]]
+) -> None:
+    for name in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv(chosen, "65536")
+    malloc = Malloc()
+    monkeypatch.setattr(polite.platform, "libc_ver", lambda: (library, "2"))
+    monkeypatch.setattr(polite.ctypes, "CDLL", lambda _: malloc)
+    keep_memory()
+    assert malloc.asked == asked

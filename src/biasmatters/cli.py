@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from biasmatters.polite import take_large_pages, wait_politely
+from biasmatters.polite import be_polite
 
 if TYPE_CHECKING:
     from biasmatters.config import Job
@@ -88,8 +88,7 @@ class Session:
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    wait_politely()
-    take_large_pages()
+    be_polite()
     from biasmatters.types import BiasmattersError
 
     session = Session()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biasmatters.polite import take_large_pages, wait_politely
+from biasmatters.polite import be_polite
 
 if TYPE_CHECKING:
     from biasmatters.pictures import Extra, Request
@@ -68,8 +68,7 @@ def _names(text: str) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     given = parser().parse_args(arguments)
-    wait_politely()
-    take_large_pages()
+    be_polite()
     from biasmatters.types import BiasmattersError
 
     try:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels import bends
-from tests.kernels.values import FORMATS, SHAPES, assert_close, numbers
+from tests.kernels.values import FORMATS, SHAPES, assert_close, numbers, one_by_one
 
 # Low, high, and what is held at and beyond them.
 BENDS = {
@@ -109,3 +109,115 @@ def test_arguments_are_left_alone_and_may_need_a_gradient() -> None:
     )
     assert torch.equal(share, again)
     assert all(torch.equal(a, b) for a, b in zip(tensors, before, strict=True))
+
+
+GAINS = ["none", "some", "of another format"]
+
+
+@pytest.mark.parametrize("gain", GAINS)
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_gradient_goes_back_through_a_bend_and_a_slope(
+    shape: tuple[int, ...], bend: str, dtype: torch.dtype, gain: str
+) -> None:
+    case = Case(shape, bend, dtype)
+    slope = None if gain == "none" else numbers(shape[1], dtype=dtype, seed=5)
+    if slope is not None and gain == "of another format":
+        slope = slope.to(torch.float32 if dtype == torch.float64 else torch.float64)
+    before = [t.clone() for t in (case.grad, case.y, case.bounds)]
+    below, sums = bends.pass_back(case.grad, case.y, slope, case.bounds)
+    assert all(map(torch.equal, before, (case.grad, case.y, case.bounds)))
+    each = torch.ones(shape[1], dtype=dtype) if slope is None else slope.to(dtype)
+    wanted = case.grad * case.inside * each.reshape(-1, *(1,) * (len(shape) - 2))
+    assert torch.equal(below, wanted)
+    assert_close(sums, bends.weigh(case.grad, case.y, case.bounds))
+
+
+def test_a_gradient_may_lie_anywhere_and_need_a_gradient() -> None:
+    case = Case((2, 3, 5, 7), "relu6", torch.float64)
+    slope = numbers(3, dtype=torch.float64, seed=5)
+    wanted, sums = bends.pass_back(case.grad, case.y, slope, case.bounds)
+    last = case.grad.movedim(1, -1).contiguous().movedim(-1, 1)
+    every = torch.stack([slope, slope], 1)[:, 0]
+    found, others = bends.pass_back(last, case.y.clone().requires_grad_(), every, case.bounds)
+    assert torch.equal(found, wanted)
+    assert torch.equal(others, sums)
+    shown = torch.tensor(2.0).double().expand(case.y.shape)
+    ones = bends.pass_back(shown, case.y, None, case.bounds)[0]
+    assert torch.equal(ones, 2.0 * case.inside)
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_going_back_sees_an_entry_that_is_not_finite(value: float) -> None:
+    y = torch.ones(2, 3, 5, 7)
+    y[1, 2, 4, 6] = value
+    bounds = torch.tensor([0.0, torch.inf, 0.0, 0.0])
+    below, sums = bends.pass_back(torch.ones_like(y), y, None, bounds)
+    assert sums[..., 4].isnan().nonzero().tolist() == [[1, 2]]
+    assert float(below[1, 2, 4, 6]) == 0
+
+
+@pytest.mark.parametrize("least", [(0.0, 0.5), (0.0, 0.0), (0.3, 1e-30), (2.0, 0.5)])
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bias_below_a_bend_over_a_total(
+    shape: tuple[int, ...], bend: str, dtype: torch.dtype, least: tuple[float, float]
+) -> None:
+    case = Case(shape, bend, dtype)
+    total = numbers(*shape, dtype=dtype, seed=5).abs()
+    bent = case.beta, case.grad, case.y, case.shift, case.bounds
+    before = [t.clone() for t in bent]
+    given = total.clone()
+    quotient, mass, left = bends.share(bent, given, least)
+    assert all(map(torch.equal, before, bent))
+    assert quotient.data_ptr() == given.data_ptr()
+    shift = case.shift.reshape(-1, *(1,) * (len(shape) - 2))
+    tau = case.beta + case.grad * torch.where(case.inside, shift, case.held)
+    # Products may be added up without rounding them first.
+    lives = case.inside & (total > torch.clamp(tau.abs() * least[0], min=least[1]))
+    zero = torch.zeros_like(tau)
+    assert_close(quotient, torch.where(lives, tau / total, zero))
+    wanted = torch.where(lives, zero, tau)
+    assert_close(mass, wanted.abs().flatten(1).sum(1))
+    assert (left is None) == (not bool(wanted.any()))
+    if left is not None:
+        assert_close(left, wanted)
+        assert torch.equal(left != 0, wanted != 0)
+
+
+@pytest.mark.parametrize("at", [(0, 0, 0), (1, 2, 6)])
+def test_a_single_unit_below_a_bend_without_a_total_is_found(at: tuple[int, int, int]) -> None:
+    y, zero = torch.ones(2, 3, 7), torch.zeros(2, 3, 7)
+    bent = y, zero, y, torch.zeros(3), torch.tensor([0.0, torch.inf, 0.0, 0.0])
+    total = torch.full((2, 3, 7), 2.0)
+    quotient, mass, left = bends.share(bent, total.clone(), (0.0, 0.5))
+    assert left is None
+    assert mass.tolist() == [0, 0]
+    assert bool((quotient == 0.5).all())
+    total[at] = 0.5
+    quotient, mass, left = bends.share(bent, total, (0.0, 0.5))
+    assert left is not None
+    assert left.nonzero().tolist() == [list(at)]
+    assert mass.tolist() == [1.0 * (at[0] == 0), 1.0 * (at[0] == 1)]
+    assert float(quotient[at]) == 0
+
+
+def test_planes_may_be_taken_one_by_one_in_any_order() -> None:
+    case = Case((3, 4, 5), "hard tanh", torch.float64)
+    slope, total = numbers(4, dtype=torch.float64, seed=5), numbers(3, 4, 5, dtype=torch.float64)
+    bent = case.beta, case.grad, case.y, case.shift, case.bounds
+
+    def results() -> list[Tensor | None]:
+        back = bends.pass_back(case.grad, case.y, slope, case.bounds)
+        return [*back, *bends.share(bent, total.abs(), (0.0, 0.5))]
+
+    together = results()
+    with one_by_one() as rows:
+        apart = results()
+    assert rows == 3 * [12]
+    for one, other in zip(together, apart, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
 import pytest
 import torch
 from torch import Tensor
@@ -28,3 +32,17 @@ def assert_close(found: Tensor, wanted: Tensor) -> None:
     size = float(wanted.detach().abs().max()) if wanted.numel() else 0.0
     eps = torch.finfo(wanted.dtype).eps
     torch.testing.assert_close(found, wanted, rtol=64 * eps, atol=64 * eps * max(size, 1))
+
+
+@contextmanager
+def one_by_one() -> Iterator[list[int]]:
+    """Kernels go through their rows one by one from the last; how many each one has."""
+    rows: list[int] = []
+
+    def side_by_side(work: Callable[[int, int], object], count: int, _: int) -> None:
+        rows.append(count)
+        for row in reversed(range(count)):
+            work(row, row + 1)
+
+    with patch("biasmatters.kernels.machine_code.side_by_side", side_by_side):
+        yield rows

@@ -29,6 +29,7 @@ _REDUCES = {
     "prod",
 }
 _NORMS = {"norm", "vector_norm", "linalg_vector_norm", "linalg_norm"}
+_DROPS = _REDUCES | _NORMS
 _JOINS = {"cat", "concat", "concatenate"}
 
 
@@ -110,7 +111,7 @@ def _by_shape(call: Call) -> int | None:
     if call.op in _JOINS:
         dim = call.arg(1, "dim", 0) % x.ndim
         return None if dim == axis else axis
-    if call.op in _REDUCES | _NORMS and out.ndim < x.ndim:
+    if call.op in _DROPS and out.ndim < x.ndim:
         dim = call.arg(2 if call.op in _NORMS else 1, "dim", call.kwargs.get("axis"))
         dims = [dim] if isinstance(dim, int) else list(dim) if dim is not None else range(x.ndim)
         reduced = {d % x.ndim for d in dims}

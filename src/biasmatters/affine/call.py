@@ -27,7 +27,8 @@ def map_tensors(function: Callable[[Tensor], Any], tree: Any) -> Any:
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return kind(*(map_tensors(function, item) for item in tree))
     if isinstance(tree, (list, tuple)):
-        return kind([map_tensors(function, item) for item in tree])
+        # Plain items are by far the most; one call each would cost more than all the rest.
+        return kind([i if type(i) in _PLAIN else map_tensors(function, i) for i in tree])
     if isinstance(tree, dict):
         return {key: map_tensors(function, item) for key, item in tree.items()}
     return tree
@@ -41,9 +42,6 @@ def tensors_in(tree: Any) -> list[Tensor]:
 
 
 def _collect(tree: Any, found: list[Tensor]) -> None:
-    kind = type(tree)
-    if kind in _PLAIN:
-        return
     if isinstance(tree, Tensor):
         found.append(tree)
     elif isinstance(tree, (list, tuple)):
@@ -52,37 +50,59 @@ def _collect(tree: Any, found: list[Tensor]) -> None:
                 _collect(item, found)
     elif isinstance(tree, dict):
         for item in tree.values():
-            _collect(item, found)
+            if type(item) not in _PLAIN:
+                _collect(item, found)
 
 
-def change_tensors(
-    change: Callable[[Tensor], Tensor], args: Any, kwargs: Any
-) -> tuple[Any, Any, list[Tensor]]:
-    """A call's arguments with others in place of their tensors, and these, in order.
+def tensors_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Tensor], bool]:
+    """A call's tensors, in order, and whether the call is flat.
+
+    It is if every argument is a tensor, plain, or a tuple of what is plain: then no tensor lies
+    within another argument, and nothing can be changed later on.
+    """
+    found: list[Tensor] = []
+    flat = True
+    for argument in (*args, *kwargs.values()) if kwargs else args:
+        kind = type(argument)
+        if kind in _PLAIN:
+            continue
+        if isinstance(argument, Tensor):
+            found.append(argument)
+        elif kind is not tuple or not _PLAIN.issuperset(map(type, argument)):
+            flat = False
+            _collect(argument, found)
+    return found, flat
+
+
+def exchange(
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    old: list[Tensor],
+    new: list[Tensor],
+    flat: bool,
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call's arguments with other tensors in place of their own.
 
     What could be changed later on, such as a list that grows, is copied.
+
+    Args:
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        old: The tensors among them, as `tensors_of_call` finds them.
+        new: One for each of these.
+        flat: As `tensors_of_call` says it.
     """
-    old: list[Tensor] = []
-    _collect(args, old)
-    _collect(kwargs, old)
-    new = list(map(change, old))
-    if all(map(is_, old, new)) and all(map(_fixed, args)) and all(map(_fixed, kwargs.values())):
-        return args, kwargs, new
-    table = {id(a): b for a, b in zip(old, new, strict=True)}
+    if flat and all(map(is_, old, new)):
+        return args, kwargs
+    swap = {id(a): b for a, b in zip(old, new, strict=True)}
+    if flat:
+        args = tuple([swap.get(id(a), a) for a in args])
+        return args, {key: swap.get(id(a), a) for key, a in kwargs.items()} if kwargs else kwargs
 
-    def swap(tensor: Tensor) -> Tensor:
-        return table[id(tensor)]
+    def swapped(tensor: Tensor) -> Tensor:
+        return swap[id(tensor)]
 
-    return map_tensors(swap, args), map_tensors(swap, kwargs), new
-
-
-def _fixed(argument: Any) -> bool:
-    """Whether an argument stays what it is: a tensor, a number, or a tuple of such."""
-    if type(argument) in _PLAIN or isinstance(argument, Tensor):
-        return True
-    if type(argument) is not tuple:
-        return False
-    return all(type(item) in _PLAIN or isinstance(item, Tensor) for item in argument)
+    return map_tensors(swapped, args), map_tensors(swapped, kwargs)
 
 
 def finite(values: Tensor) -> Tensor:

@@ -9,8 +9,7 @@ bias that arrived does what would take three for each operation (`biasmatters.ke
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.bent import Bent, bounds_of
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.law import Bend, PerChannel
@@ -38,6 +38,7 @@ class Chain:
         shifts: ``(len(constant), C)`` what their constants come to below the bend.
         gain: ``(C,)`` the slope between the mixing step and the bend, None for 1.
         bend: At the top, None where there is none.
+        found: `sums`, where the backward pass has found them.
     """
 
     top: Step
@@ -45,6 +46,7 @@ class Chain:
     shifts: Tensor
     gain: Tensor | None
     bend: Bend | None
+    found: Tensor | None = None
 
     @cached_property
     def sums(self) -> Tensor | None:
@@ -52,7 +54,9 @@ class Chain:
         from biasmatters.kernels import bends
 
         grad, y = self.top.grad, self.top.output
-        return None if grad is None else bends.weigh(grad.contiguous(), y, _bounds(self.bend, y))
+        if grad is None or self.found is not None:
+            return self.found
+        return bends.weigh(grad.contiguous(), y, bounds_of(self.bend, y))
 
     @property
     def finite(self) -> bool:
@@ -98,28 +102,17 @@ class Link:
     bend: Bend | None
     finite: bool
 
-    def carry(self, beta: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor] | None:
-        """The bias of the mixing step's units.
+    def bent(self, beta: Tensor | None) -> Bent | None:
+        """The bias of the mixing step's units, None if there is none.
 
         Args:
             beta: What arrived above the chain, None for nothing.
-
-        Returns:
-            What they hand on, like its output; what they do not because they hold a bound, None
-            for nothing; and the size of the latter, ``(N,)``. None if there is no bias at all.
         """
-        from biasmatters.kernels import bends
-
-        y, grad = self.y.detach(), self.grad
-        if beta is None and grad is None:
+        if beta is None and self.grad is None:
             return None
-        bounds = _bounds(self.bend, y)
         beta = None if beta is None else beta.contiguous()
-        grad = None if grad is None else grad.contiguous()
-        share, lost = bends.carry(beta, grad, y, self.shift, bounds)
-        mass = lost.sum(1)
-        stranded = bends.strand(beta, grad, y, bounds) if bool((mass != 0).any()) else None
-        return share, stranded, mass
+        grad = None if self.grad is None else self.grad.contiguous()
+        return Bent(beta, grad, self.y.detach(), self.shift, self.bend)
 
     def scale(self) -> Tensor | None:
         """The slope that is folded into the mixing step, as `Rule.split` takes it."""
@@ -152,13 +145,6 @@ def linked(step: Step) -> Step | Link | None:
         chain.bend,
         chain.finite,
     )
-
-
-def _bounds(bend: Bend | None, like: Tensor) -> Tensor:
-    """As kernels take a bend."""
-    ends = (-math.inf, math.inf) if bend is None else (bend.low, bend.high)
-    held = [0.0 if math.isinf(bound) else bound for bound in ends]
-    return torch.tensor([*ends, *held], dtype=like.dtype)
 
 
 def find_chains(made: Sequence[Made], samples: int) -> dict[int, list[int]]:
@@ -224,24 +210,60 @@ def _fits(node: Node, first: Node, samples: int) -> bool:
     )
 
 
-def link(first: Step, followers: Sequence[Step]) -> Chain:
-    """The chain of a mixing step and what follows it."""
-    top = followers[-1]
-    bend = top.form.law if isinstance(top.form.law, Bend) else None
-    steps = [first, *followers[: -1 if bend else None]]
+@dataclass(frozen=True)
+class Composition:
+    """What a mixing operation and what follows it come to.
+
+    Attributes:
+        followers: Places of what follows, in order.
+        constant: Places of those with a constant per channel, from the top down.
+        shifts: As in `Chain`.
+        gain: Likewise.
+        bend: Likewise.
+    """
+
+    followers: list[int]
+    constant: list[int]
+    shifts: Tensor
+    gain: Tensor | None
+    bend: Bend | None
+
+    @property
+    def biased(self) -> bool:
+        """Whether any of them has a constant."""
+        return bool(self.constant) or (self.bend is not None and self.bend.holds)
+
+
+def compose(made: Sequence[Made], first: int, followers: list[int]) -> Composition:
+    """The composition of a mixing operation and those that follow it."""
+    law = made[followers[-1]][1].law
+    bend = law if isinstance(law, Bend) else None
     gain: Tensor | None = None
-    constant: list[Step] = []
+    constant: list[int] = []
     shifts: list[Tensor] = []
-    for step in reversed(steps):
-        law = step.form.law
+    for i in reversed([first, *followers[: -1 if bend else None]]):
+        law = made[i][1].law
         if not isinstance(law, PerChannel):
             continue
         if law.shift is not None:
-            constant.append(step)
+            constant.append(i)
             shifts.append(law.shift if gain is None else law.shift * gain)
         if law.slope is not None:
             gain = law.slope if gain is None else law.slope * gain
-    output = first.output
-    made = torch.stack(shifts) if shifts else output.new_zeros(0, output.shape[1])
-    made = made.masked_fill(made.isinf(), 0)  # the gradient that meets them is 0
-    return Chain(top, tuple(constant), made.to(output.dtype), gain, bend)
+    output = made[first][0].call.output.detach()
+    stacked = torch.stack(shifts) if shifts else output.new_zeros(0, output.shape[1])
+    stacked = stacked.masked_fill(stacked.isinf(), 0)  # the gradient that meets them is 0
+    return Composition(followers, constant, stacked.to(output.dtype), gain, bend)
+
+
+def link(composed: Composition, steps: Mapping[int, Step], sums: Tensor | None) -> Chain:
+    """The chain of a mixing step and what follows it.
+
+    Args:
+        composed: What they come to.
+        steps: All of them by place.
+        sums: As `Chain` has them, where they are at hand.
+    """
+    constant = tuple(steps[i] for i in composed.constant)
+    top = steps[composed.followers[-1]]
+    return Chain(top, constant, composed.shifts, composed.gain, composed.bend, sums)

@@ -7,8 +7,8 @@ place (a counter, a mask that grows, a position that is halved) must not change 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,11 +20,28 @@ from biasmatters.affine.ownership import is_torchs
 from biasmatters.affine.registry import canonical, is_in_place, takes_inplace
 
 
-@dataclass(frozen=True)
-class _Use:
+class _Use(NamedTuple):
     tensor: Tensor
     version: int
     node: Node
+
+    @property
+    def lost(self) -> bool:
+        """Whether the tensor was written to since; torch counts writes for this purpose."""
+        return self.tensor._version != self.version  # noqa: SLF001 - torch's documented counter
+
+
+class _Noted(NamedTuple):
+    """The constants of one call, of which it is not yet asked where their memory lies."""
+
+    node: Node
+    tensors: list[Tensor]
+    versions: list[int]
+
+    @property
+    def lost(self) -> bool:
+        """Whether one of them was written to since."""
+        return self.versions != [tensor._version for tensor in self.tensors]  # noqa: SLF001
 
 
 class Constants:
@@ -36,20 +53,21 @@ class Constants:
 
     def __init__(self, nodes: list[Node]) -> None:
         self._nodes = nodes
+        # Most models write to nothing: only once one does, constants are sorted by their memory.
+        self._noted: list[_Noted] = []
         self._uses: dict[int, list[_Use]] = {}
 
-    def note(self, node: Node) -> None:
+    def note(self, node: Node, constants: list[Tensor]) -> None:
         """Remember the constants of a call that was just recorded."""
-        tracked = {id(x) for x in node.call.inputs}
-        for tensor in tensors_in((node.call.args, node.call.kwargs)):
-            place = storage(tensor)
-            if id(tensor) not in tracked and place is not None:
-                self._uses.setdefault(place, []).append(_Use(tensor, tensor._version, node))  # noqa: SLF001
+        if constants:
+            versions = [tensor._version for tensor in constants]  # noqa: SLF001
+            self._noted.append(_Noted(node, constants, versions))
 
     def keep(self, written: Iterable[Tensor]) -> None:
         """Give earlier records copies of constants that are about to be written to."""
         copies: dict[int, Tensor] = {}
         for tensor in written:
+            self._place()
             for use in self._uses.pop(storage(tensor) or 0, ()):
                 if id(use.tensor) not in copies:
                     copies[id(use.tensor)] = use.tensor.detach().clone()
@@ -71,9 +89,11 @@ class Constants:
         Raises:
             UnsupportedOperationError: Naming the operation that had used the constant.
         """
+        if any(noted.lost for noted in self._noted):
+            self._place()
         for uses in self._uses.values():
             for use in uses:
-                if use.tensor._version != use.version:  # noqa: SLF001 - torch's documented counter
+                if use.lost:
                     raise UnsupportedOperationError(
                         use.node.call.name,
                         use.node.call.op,
@@ -84,7 +104,17 @@ class Constants:
 
     def clear(self) -> None:
         """Forget every constant."""
+        self._noted.clear()
         self._uses.clear()
+
+    def _place(self) -> None:
+        """Sort what was noted by where the tensors' memory lies; what has none is not kept."""
+        for node, tensors, versions in self._noted:
+            for tensor, version in zip(tensors, versions, strict=True):
+                place = storage(tensor)
+                if place is not None:
+                    self._uses.setdefault(place, []).append(_Use(tensor, version, node))
+        self._noted.clear()
 
 
 def storage(tensor: Tensor) -> int | None:

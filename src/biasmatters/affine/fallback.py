@@ -7,6 +7,7 @@ from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.even import share_evenly
+from biasmatters.affine.maps.planes import share_by_planes
 from biasmatters.affine.masks import count, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
 
@@ -29,9 +30,11 @@ def hand_to_support(
     Returns:
         The inputs' bias, and the tau of units that have no input at all, None if there are none.
     """
-    together = share_evenly(mixing, x, tau, to_all=True) if exponent == 0 else None
-    if together is not None:
-        return together
+    if exponent == 0:
+        together = share_evenly(mixing, x, tau, to_all=True)
+        together = together or share_by_planes(mixing, x, tau, 0, "everything", (0.0, 0.5))
+        if together is not None:
+            return together
     counted = exponent == 0 and isinstance(mixing, ConvMap)
     if isinstance(mixing, Tileable) and not counted and count(tau) < FEW * tau.numel():
         return _listed(mixing, x, tau, exponent)

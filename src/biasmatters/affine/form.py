@@ -71,6 +71,8 @@ class Form:
             measured; None without boundaries.
         foldable: Whether slopes that follow scale the contributions of its units.
         law: The same in a few numbers, where it can be said so; of a mixing operation, its bias.
+        maker: Of an operation that mixes its only input as it is, the map.
+        transpose: The gradients at the inputs for one at the output, where autograd is slower.
     """
 
     kind: Kind
@@ -81,6 +83,8 @@ class Form:
     gap: Callable[[], Tensor] | None = None
     foldable: bool = False
     law: Law | None = None
+    maker: Callable[[], Mixing] | None = None
+    transpose: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
 
 def nothing() -> None:
@@ -177,10 +181,11 @@ def mixing(
     intercept: Callable[[], Tensor | None] = nothing,
     *,
     law: Law | None = None,
+    transpose: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
 ) -> Form:
     """One tracked input, mixed by known coefficients: the rule decides."""
 
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
         return (split.mix(maker(), call.inputs[0].detach(), tau, home=call.axes[0]),)
 
-    return Form("mixing", pull, intercept, foldable=True, law=law)
+    return Form("mixing", pull, intercept, foldable=True, law=law, maker=maker, transpose=transpose)

@@ -135,8 +135,7 @@ def evaluation(model: object, eval_mode: bool) -> Iterator[ModelState]:
         TrainingModeError: Naming the first module whose output is random or depends on the batch.
     """
     state = ModelState()
-    parts = list(model.modules()) if isinstance(model, nn.Module) else []
-    training = [m for m in parts if m.training]
+    training = [m for _, m in state.named(model) if m.training]
     if isinstance(model, nn.Module) and training and not eval_mode:
         _refuse_training_modules(model)
     try:

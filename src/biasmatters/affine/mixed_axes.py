@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -105,10 +106,14 @@ def _last_axes(call: Call) -> int:
     rank, op = call.inputs[0].ndim, call.op
     if op in _OVER_CHANNELS:
         return _OVER_CHANNELS[op]
-    named = re.match(r"(.+)(\d)d", op)
-    if named is None:
-        return 0
-    kind, space = named[1], int(named[2])
+    kind, space = _kind(op)
     if kind in _OVER_CHANNELS_AND_SPACE:
         return min(space + 1, rank)
     return space if kind in _OVER_SPACE else 0
+
+
+@lru_cache(maxsize=1024)
+def _kind(op: str) -> tuple[str, int]:
+    """``conv2d`` as ``conv`` and 2; nothing and 0 of a name without a number of axes."""
+    named = re.match(r"(.+)(\d)d", op)
+    return ("", 0) if named is None else (named[1], int(named[2]))

@@ -1,4 +1,4 @@
-"""One forward pass, recorded, with the gradient that autograd gives for it."""
+"""One forward pass, recorded, with the gradient of what is explained."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from torch import Tensor
 
 import biasmatters.affine.ops  # noqa: F401 - registers the handlers
 from biasmatters.affine.axis import per_sample
+from biasmatters.affine.backward import (
+    Gradients,
+    by_autograd,
+    can_go_step_by_step,
+    step_by_step,
+)
 from biasmatters.affine.boundary import Boundary
-from biasmatters.affine.chain import find_chains, link
+from biasmatters.affine.chain import Composition, Made, compose, find_chains, link
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
-from biasmatters.affine.law import Bend
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
 from biasmatters.affine.registry import find_handler
@@ -46,12 +51,29 @@ class Options:
         output: What to explain of a structured output: an index, key, attribute or callable.
         eval_mode: Whether to evaluate under ``eval()`` a model that is in training mode.
         freeze_attention: Whether attention weights count as constants.
+        autograd: Whether the gradient has to be autograd's own, in one pass.
     """
 
     args: tuple[Any, ...] = ()
     output: OutputSelector = None
     eval_mode: bool = False
     freeze_attention: bool = False
+    autograd: bool = True
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is explained.
+
+    Attributes:
+        value: ``(N,)``.
+        root: The recorded tensor that it was made of.
+        target: ``(N,)`` its class, or None.
+    """
+
+    value: Tensor
+    root: Tensor
+    target: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -159,19 +181,19 @@ def record(
         try:
             with frozen_attention(options.freeze_attention), scope.open(), tape:
                 result = model(*leaves, *options.args)
-            value, chosen = _explain(tape, pick_output(result, options.output), target, leaves)
+            chosen = _explain(tape, pick_output(result, options.output), target, leaves)
             tape.constants.keep(state.changed())
             tape.constants.refuse_lost()
-            steps, weights = _differentiate(tape.nodes, value, leaves)
+            plain = options.autograd or scope.hooked
+            steps, weights = _differentiate(tape.nodes, chosen, leaves, plain=plain)
             frozen, boundaries = tuple(tape.frozen), tuple(tape.boundaries)
         finally:
             tape.release()
-    return Recording(leaves, value.detach(), chosen, weights, steps, frozen, boundaries)
+    value = chosen.value.detach()
+    return Recording(leaves, value, chosen.target, weights, steps, frozen, boundaries)
 
 
-def _explain(
-    tape: Tape, output: Tensor, target: Target, leaves: tuple[Tensor, ...]
-) -> tuple[Tensor, Tensor | None]:
+def _explain(tape: Tape, output: Tensor, target: Target, leaves: tuple[Tensor, ...]) -> Explained:
     output = tape.current(output)
     samples = leaves[0].shape[0]
     if not tape.knows(output):
@@ -193,16 +215,16 @@ def _explain(
                 "What the callable target returned does not depend on the model's output by "
                 "differentiable operations; return a part of it, e.g. lambda out: out[:, 3]."
             )
-        return value, None
+        return Explained(value, value, None)
     chosen = resolve_target(output, target, samples)
-    return explained(output, chosen), chosen
+    return Explained(explained(output, chosen), output, chosen)
 
 
 def _differentiate(
-    nodes: list[Node], value: Tensor, leaves: tuple[Tensor, ...]
+    nodes: list[Node], chosen: Explained, leaves: tuple[Tensor, ...], *, plain: bool
 ) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
-    needed = _needed(nodes, value)
-    made: list[tuple[Node, Form]] = []
+    needed = _needed(nodes, chosen.value)
+    made: list[Made] = []
     for node in nodes:
         handler = find_handler(node.call.function, node.call.op)
         if handler is None:
@@ -211,53 +233,51 @@ def _differentiate(
     labels = _labels(nodes)
     of_value = [i for i, node in enumerate(nodes) if id(node.call.output) in needed]
     made, labels = [made[i] for i in of_value], [labels[i] for i in of_value]
-    chains = find_chains(made, len(leaves[0]))
-    followers = {i for places in chains.values() for i in places}
+    chains = {
+        first: compose(made, first, followers)
+        for first, followers in find_chains(made, len(leaves[0])).items()
+    }
+    within = {i for chain in chains.values() for i in chain.followers}
     intercepts = {
         i: _finite(form.intercept())
         for i, (_, form) in enumerate(made)
-        if i not in followers and i not in chains
+        if i not in within and i not in chains
     }
     biased = [i for i, intercept in intercepts.items() if intercept is not None]
-    biased += [places[-1] for first, places in chains.items() if _biased(made, [first, *places])]
-    grads = _gradients(value, [*leaves, *(made[i][0].call.output for i in biased)])
-    by_place = dict(zip(biased, grads[len(leaves) :], strict=True))
-    steps = _steps(made, labels, chains, intercepts, by_place)
+    biased += [chain.followers[-1] for chain in chains.values() if chain.biased]
+    if plain or not chains or not can_go_step_by_step(chosen.value, leaves, made):
+        grads = by_autograd(chosen.value, leaves, made, biased)
+    else:
+        with torch.no_grad():
+            grads = step_by_step(chosen.value, chosen.root, leaves, made, biased, chains)
+    steps = _steps(made, labels, chains, intercepts, grads)
     weights = tuple(
-        torch.zeros_like(x) if g is None else g
-        for x, g in zip(leaves, grads[: len(leaves)], strict=True)
+        torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads.inputs, strict=True)
     )
     return steps, weights
 
 
-def _biased(made: list[tuple[Node, Form]], places: list[int]) -> bool:
-    """Whether any of some operations has a constant."""
-    laws = [made[i][1].law for i in places]
-    return any(
-        law.holds if isinstance(law, Bend) else law and law.shift is not None for law in laws
-    )
-
-
 def _steps(
-    made: list[tuple[Node, Form]],
+    made: list[Made],
     labels: list[str],
-    chains: dict[int, list[int]],
+    chains: dict[int, Composition],
     intercepts: dict[int, Tensor | None],
-    grads: dict[int, Tensor | None],
+    grads: Gradients,
 ) -> tuple[Step, ...]:
     """The steps; those of chains find their terms when they are asked for, from the chain's top."""
     found: dict[int, Step] = {}
-    for first, places in chains.items():
+    for first, chain in chains.items():
         above: Step | None = None
-        for i in reversed([first, *places]):
+        for i in reversed([first, *chain.followers]):
             node, form = made[i]
-            terms = Terms(_constant(form), _derived(grads.get(i), above))
+            terms = Terms(_constant(form), _derived(grads.outputs.get(i), above))
             found[i] = above = Step(node, form, labels[i], terms, within=i != first)
-        found[first] = replace(found[first], chain=link(found[first], [found[i] for i in places]))
+        linked = link(chain, found, grads.sums.get(first))
+        found[first] = replace(found[first], chain=linked)
     return tuple(
         found[i]
         if i in found
-        else Step(node, form, labels[i], Terms.held(intercepts[i], grads.get(i)))
+        else Step(node, form, labels[i], Terms.held(intercepts[i], grads.outputs.get(i)))
         for i, (node, form) in enumerate(made)
     )
 
@@ -276,21 +296,6 @@ def _derived(grad: Tensor | None, above: Step | None) -> Callable[[], Tensor | N
         return None if behind is None or slope is None else behind * slope()
 
     return found
-
-
-def _gradients(value: Tensor, by: list[Tensor]) -> tuple[Tensor | None, ...]:
-    """Autograd's gradients; what autograd itself refuses is no fault of an operation's form."""
-    try:
-        return torch.autograd.grad(value.sum(), by, allow_unused=True)
-    except RuntimeError as error:
-        in_place = "inplace operation" in str(error)
-        raise UnsupportedOperationError(
-            "",
-            "the backward pass",
-            f"autograd refuses it ({str(error).splitlines()[0]})",
-            "The model must be one that plain PyTorch can differentiate."
-            + (" Give .clone() of a constant that is changed later." if in_place else ""),
-        ) from error
 
 
 def _needed(nodes: list[Node], value: Tensor) -> set[int]:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import (
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
@@ -27,10 +29,11 @@ class Scope:
     """
 
     def __init__(self, model: object, state: ModelState) -> None:
-        named = model.named_modules() if isinstance(model, nn.Module) else ()
-        self._names = {id(module): name for name, module in named}
+        self._names = {id(module): name for name, module in state.named(model)}
         self._state = state
         self._stack: list[str] = []
+        # Whether a hook of the model's may have a say in the backward pass.
+        self.hooked = bool(_global_backward_hooks or _global_backward_pre_hooks)
         self._thread = threading.get_ident()
 
     @property
@@ -50,16 +53,18 @@ class Scope:
             after.remove()
             self._stack.clear()
 
-    def _mine(self, module: nn.Module) -> bool:
-        return id(module) in self._names and threading.get_ident() == self._thread
-
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if threading.get_ident() == self._thread and not isinstance(module, torch.jit.ScriptModule):
-            refuse_counting(module, self._names.get(id(module), self.current))
+        if threading.get_ident() != self._thread:
+            return
+        name = self._names.get(id(module))
+        if not isinstance(module, torch.jit.ScriptModule):
+            refuse_counting(module, self.current if name is None else name)
             self._state.watch(module)
-        if self._mine(module):
-            self._stack.append(self._names[id(module)])
+        if module._backward_hooks or module._backward_pre_hooks:  # noqa: SLF001 - no public ones
+            self.hooked = True
+        if name is not None:
+            self._stack.append(name)
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._mine(module) and self._stack:
+        if self._stack and id(module) in self._names and threading.get_ident() == self._thread:
             self._stack.pop()

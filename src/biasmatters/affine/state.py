@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class _Buffer:
+# Named tuples, which are made faster than data classes: there is one for each module and buffer.
+class _Buffer(NamedTuple):
     tensor: Tensor
     values: Tensor
     version: int | None
@@ -37,8 +36,7 @@ class _Buffer:
             self.tensor.copy_(self.values)
 
 
-@dataclass(frozen=True)
-class _Module:
+class _Module(NamedTuple):
     module: nn.Module
     attributes: dict[str, Any]
     buffers: dict[str, Tensor | None]
@@ -46,14 +44,15 @@ class _Module:
     def restore(self, changed: set[int]) -> None:
         """Bind buffers as they were, and attributes that may go with a changed buffer."""
         now = self.module._buffers  # noqa: SLF001 - the only way to remove one that was added
-        held = {id(b) for b in self.buffers.values() if b is not None}
+        if not now and not self.buffers:
+            return
         rebound = list(now) != list(self.buffers) or any(
             now[key] is not value for key, value in self.buffers.items()
         )
         if rebound:
             now.clear()
             now.update(self.buffers)
-        if rebound or held & changed:
+        if rebound or not changed.isdisjoint(map(id, self.buffers.values())):
             state = vars(self.module)
             for key in [key for key in state if key not in self.attributes]:
                 del state[key]
@@ -68,22 +67,38 @@ class ModelState:
     """
 
     def __init__(self) -> None:
+        self._root: object = None
+        self._named: list[tuple[str, nn.Module]] = []
         self._modules: dict[int, _Module] = {}
         self._buffers: dict[int, _Buffer] = {}
+
+    def named(self, model: object) -> list[tuple[str, nn.Module]]:
+        """A model's modules by their qualified names; none of a model that is itself no module.
+
+        The last model's are kept, as walking through it takes as long as copying its buffers.
+        """
+        if self._root is not model:
+            self._root = model
+            self._named = list(model.named_modules()) if isinstance(model, nn.Module) else []
+        return self._named
 
     def watch(self, root: nn.Module) -> None:
         """Remember a module with all its parts, unless it is known."""
         if id(root) in self._modules:
             return
-        for module in root.modules():
-            # A scripted module keeps its buffers in C++, where no forward of ours rebinds them.
-            scripted = isinstance(module, torch.jit.ScriptModule)
-            if id(module) not in self._modules and not scripted:
-                buffers = dict(module._buffers)  # noqa: SLF001
-                self._modules[id(module)] = _Module(module, dict(vars(module)), buffers)
-                for tensor in buffers.values():
-                    if tensor is not None and id(tensor) not in self._buffers:
-                        self._buffers[id(tensor)] = _Buffer.of(tensor)
+        modules = [m for _, m in self._named] if root is self._root else list(root.modules())
+        for module in modules:
+            self._remember(module)
+
+    def _remember(self, module: nn.Module) -> None:
+        # A scripted module keeps its buffers in C++, where no forward of ours rebinds them.
+        if id(module) in self._modules or isinstance(module, torch.jit.ScriptModule):
+            return
+        buffers = module._buffers.copy()  # noqa: SLF001
+        self._modules[id(module)] = _Module(module, vars(module).copy(), buffers)
+        for tensor in buffers.values():
+            if tensor is not None and id(tensor) not in self._buffers:
+                self._buffers[id(tensor)] = _Buffer.of(tensor)
 
     def changed(self) -> Iterator[Tensor]:
         """The buffers that were written to."""

@@ -17,7 +17,14 @@ from torch.overrides import TorchFunctionMode
 
 from biasmatters.affine.axis import follow
 from biasmatters.affine.boundary import Boundary, of_comparison, unmeasured
-from biasmatters.affine.call import Call, Function, change_tensors, map_tensors, tensors_in
+from biasmatters.affine.call import (
+    Call,
+    Function,
+    exchange,
+    map_tensors,
+    tensors_in,
+    tensors_of_call,
+)
 from biasmatters.affine.checkpoint import without_recomputation
 from biasmatters.affine.constants import Constants, storage, written_by
 from biasmatters.affine.errors import UnsupportedOperationError
@@ -34,14 +41,32 @@ from biasmatters.affine.registry import (
 )
 from biasmatters.affine.scope import Scope
 from biasmatters.affine.views import Views, written
-from biasmatters.affine.vocabulary import COMPARES, COUNTS, LEAVES_TORCH, MOVES, RANDOM, SHAPED
+from biasmatters.affine.vocabulary import (
+    ASKS,
+    COMPARES,
+    COUNTS,
+    LEAVES_TORCH,
+    MOVES,
+    RANDOM,
+    SHAPED,
+)
 
 _BY_ITS_OWN_WAY = "Write the operation with torch functions, which the tape sees."
 
 
-def _maker(tensor: Tensor) -> str:
-    """Name of the autograd function that made a tensor."""
-    return "" if tensor.grad_fn is None else tensor.grad_fn.name()
+def _name(maker: Any) -> str:
+    """Name of an autograd function, empty for none."""
+    return "" if maker is None else str(maker.name())
+
+
+def _followed(function: Function, args: Any, kwargs: Any) -> Any:
+    """What a function returns, with gradients on, whatever the model says."""
+    # They mostly are on, and asking takes less time than turning them on once more.
+    if torch.is_grad_enabled():
+        with without_recomputation():
+            return function(*args, **kwargs)
+    with torch.enable_grad(), without_recomputation():
+        return function(*args, **kwargs)
 
 
 class Tape(TorchFunctionMode):
@@ -65,7 +90,7 @@ class Tape(TorchFunctionMode):
         self._known: dict[int, Tensor] = {id(x): x for x in inputs}
         self._apart: dict[int, Tensor] = {}
         self._plain: dict[int, tuple[Tensor, Tensor]] = {}
-        self._made_by: dict[int, str] = {id(x): "" for x in inputs}
+        self._made_by: dict[int, Any] = {id(x): None for x in inputs}
         self._views = Views(self._replay)
         self._inputs: tuple[Tensor, ...] = inputs
         self.last_cut = ("", "")
@@ -75,13 +100,18 @@ class Tape(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         variable: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
-        args, kwargs, tensors = change_tensors(self._value, args, kwargs)
-        inputs = self._tracked(tensors)
+        held, flat = tensors_of_call(args, kwargs)
+        values = [self._value(tensor) for tensor in held]
+        inputs = self._tracked(values)
         op = canonical(func)
         self._refuse_by_name(op)
+        if inputs:
+            values = [self._constant(tensor) for tensor in values]
+        args, kwargs = exchange(args, kwargs, held, values, flat)
+        if op in ASKS:
+            return func(*args, **kwargs)
         if not inputs:
             return self._run_beside(func, args, kwargs, variable)
-        args, kwargs, _ = change_tensors(self._constant, args, kwargs)
         if op == "set_data":
             self._refuse_hidden_write(op, [args[0]])
         write = written(op, func, args, kwargs)
@@ -98,7 +128,7 @@ class Tape(TorchFunctionMode):
                 rewritten = rewrite(*args, **kwargs)
             return self._views.replace(variable, rewritten) if is_in_place(func) else rewritten
         plain, args, kwargs, changes = self._plain_call(func, op, args, kwargs)
-        out = self._apply(plain, op, args, kwargs, inputs)
+        out = self._apply(plain, op, args, kwargs, inputs, values)
         if changes:
             if out.dtype != args[0].dtype:
                 out = self._replay(torch.Tensor.to, out, args[0].dtype)
@@ -139,25 +169,31 @@ class Tape(TorchFunctionMode):
         return out
 
     def _apply(
-        self, function: Function, op: str, args: Any, kwargs: Any, inputs: tuple[Tensor, ...]
+        self,
+        function: Function,
+        op: str,
+        args: Any,
+        kwargs: Any,
+        inputs: tuple[Tensor, ...],
+        tensors: list[Tensor],
     ) -> Any:
         refuse_training(op, self._scope.current, args, kwargs)
-        with torch.enable_grad(), without_recomputation():
-            out = function(*args, **kwargs)
-        self._record(function, op, args, kwargs, inputs, out)
+        out = _followed(function, args, kwargs)
+        self._record(function, op, args, kwargs, inputs, tensors, out)
         return out
 
     def _replay(self, function: Function, *args: Any) -> Any:
         """Run and record one of our own functions."""
         op = getattr(function, "__name__", "")
         args = map_tensors(self.current, args)
-        inputs = self._tracked(args)
+        tensors = tensors_in(args)
+        inputs = self._tracked(tensors)
         if not inputs:
             return function(*args)
         if op == "locate":
             with self:
                 return function(*args)
-        return self._apply(function, op, args, {}, inputs)
+        return self._apply(function, op, args, {}, inputs, tensors)
 
     def _value(self, tensor: Tensor) -> Tensor:
         """What a tensor holds now; refused if it depends on the input in a way not recorded."""
@@ -191,14 +227,19 @@ class Tape(TorchFunctionMode):
         leaves = (getattr(function, "variable", None) for function in functions_behind(tensor))
         return any(leaf is x for leaf in leaves if leaf is not None for x in self._inputs)
 
-    def _tracked(self, tree: Any) -> tuple[Tensor, ...]:
-        found = {id(t): t for t in tensors_in(tree) if id(t) in self._known}
-        for key, tensor in found.items():
-            recorded, now = self._made_by.get(key), _maker(tensor)
-            if recorded != now:
-                self._made_by[key] = now
-                self._note_own_backward(now)
-        return tuple(found.values())
+    def _tracked(self, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+        """The distinct tensors among some that depend on the input by recorded operations."""
+        found = [t for t in tensors if id(t) in self._known]
+        if len(found) > 1:
+            found = list({id(t): t for t in found}.values())
+        for tensor in found:
+            recorded, now = self._made_by[id(tensor)], tensor.grad_fn
+            # As good as always it is the same object, whose name need not be asked for.
+            if recorded is not now:
+                self._made_by[id(tensor)] = now
+                if _name(recorded) != _name(now):
+                    self._note_own_backward(_name(now))
+        return tuple(found)
 
     def _note_own_backward(self, function: str) -> None:
         """Name an autograd function that took the place of a recorded one."""
@@ -270,9 +311,16 @@ class Tape(TorchFunctionMode):
         return func, args, kwargs, False
 
     def _record(
-        self, func: Function, op: str, args: Any, kwargs: Any, inputs: tuple[Tensor, ...], out: Any
+        self,
+        func: Function,
+        op: str,
+        args: Any,
+        kwargs: Any,
+        inputs: tuple[Tensor, ...],
+        tensors: list[Tensor],
+        out: Any,
     ) -> None:
-        outputs = tensors_in(out)
+        outputs = [out] if isinstance(out, Tensor) else tensors_in(out)
         if not any(t.requires_grad for t in outputs):
             self._note_cut(op, args, kwargs, outputs)
             self._note_choice(op, args, inputs, outputs)
@@ -280,21 +328,25 @@ class Tape(TorchFunctionMode):
         name = self._scope.current
         if find_handler(func, op) is None:
             raise UnsupportedOperationError(name, op, "the engine does not know it")
-        axes = tuple(self._axis[id(x)] for x in inputs)
+        axes = tuple([self._axis[id(x)] for x in inputs])
+        constants = [t for t in tensors if id(t) not in self._known]
         for index, output in enumerate(outputs):
             if not output.requires_grad or id(output) in self._known:
                 continue
             call = Call(func, op, name, args, kwargs, inputs, output, index, self._samples, axes)
             axis = follow(call, moves=op in MOVES)
-            self.nodes.append(Node(call, axis))
-            self.constants.note(self.nodes[-1])
+            node = Node(call, axis)
+            self.nodes.append(node)
+            self.constants.note(node, constants)
             self._known[id(output)] = output
             self._axis[id(output)] = axis
-            self._made_by[id(output)] = _maker(output)
+            self._made_by[id(output)] = output.grad_fn
 
     def _note_cut(self, op: str, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         name = self._scope.current
-        if op in SHAPED and not self._tracked((args[1:], kwargs)):
+        if op == "get_grad_fn":
+            self._scope.hooked = True  # what is done with it cannot be seen
+        if op in SHAPED and not self._tracked(tensors_in((args[1:], kwargs))):
             return
         cuts = any(out.is_floating_point() for out in outputs) and op not in COUNTS
         if cuts or (op in LEAVES_TORCH and not outputs):

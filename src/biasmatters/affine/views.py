@@ -18,6 +18,9 @@ from biasmatters.affine.ownership import is_torchs, plain_name
 
 Locate = Callable[[Tensor], Tensor]
 
+# The canonical names of what overwrites; only few functions have one of them.
+_WRITES = {"__setitem__", "copy", "fill", "zero"}
+
 
 def write_into_view(base: Tensor, value: Any, locate: Locate) -> Tensor:
     """A copy of ``base`` whose part ``locate(base)`` holds ``value``."""
@@ -42,6 +45,8 @@ def written(op: str, function: Function, args: Any, kwargs: Any) -> tuple[Any, .
         args: Positional arguments.
         kwargs: Keyword arguments.
     """
+    if op not in _WRITES:
+        return None
     if function is Tensor.__setitem__:
         return write_at_index, args[0], args[2], args[1]
     if not is_torchs(function) or plain_name(function) not in ("copy_", "fill_", "zero_"):
@@ -80,24 +85,15 @@ class Views:
 
     def note(self, function: Function, args: Any, kwargs: Any, source: Any, out: Any) -> None:
         """Remember that ``out`` is a view of ``source``, if it is."""
-        for index, view in enumerate(out if isinstance(out, (tuple, list)) else (out,)):
-            if not isinstance(view, Tensor) or not isinstance(source, Tensor) or view is source:
-                continue
-            if id(view) in self._parents or not _shares(view, self._now.get(id(source), source)):
-                continue
-            single = isinstance(out, Tensor)
-            value = args[0]
-
-            def locate(
-                base: Tensor, value: Any = value, index: int = index, single: bool = single
-            ) -> Tensor:
-                swap = map_tensors(lambda t: base if t is value else t, args)
-                made = function(*swap, **kwargs)
-                return made if single else made[index]  # type: ignore[no-any-return]
-
-            self._parents[id(view)] = _View(source, locate)
-            self._children.setdefault(id(source), []).append(view)
-            self._alive.extend((view, source))
+        if not isinstance(source, Tensor):
+            return
+        if isinstance(out, Tensor):
+            if self._is_new(out, source):
+                self._link(source, out, _again(function, args, kwargs, None))
+        elif isinstance(out, (tuple, list)):
+            for index, view in enumerate(out):
+                if isinstance(view, Tensor) and self._is_new(view, source):
+                    self._link(source, view, _again(function, args, kwargs, index))
 
     def replace(self, variable: Tensor, value: Tensor) -> Tensor:
         """Give a variable a new value; its views and what it is a view of follow."""
@@ -112,6 +108,17 @@ class Views:
         for table in (self._now, self._pending, self._parents, self._children):
             table.clear()
         self._alive.clear()
+
+    def _is_new(self, view: Tensor, source: Tensor) -> bool:
+        """Whether a tensor is a view of another one, and not yet noted as a view."""
+        if view is source or id(view) in self._parents:
+            return False
+        return _shares(view, self._now.get(id(source), source))
+
+    def _link(self, source: Tensor, view: Tensor, locate: Locate) -> None:
+        self._parents[id(view)] = _View(source, locate)
+        self._children.setdefault(id(source), []).append(view)
+        self._alive.extend((view, source))
 
     def _spread(self, variable: Tensor, source: Tensor | None = None) -> None:
         for child in self._children.get(id(variable), ()):
@@ -147,6 +154,18 @@ class Views:
             )
 
         return write
+
+
+def _again(function: Function, args: Any, kwargs: Any, index: int | None) -> Locate:
+    """How a call that made a view, as one of several or alone, makes it of another tensor."""
+    value = args[0]
+
+    def locate(base: Tensor) -> Tensor:
+        swap = map_tensors(lambda t: base if t is value else t, args)
+        made = function(*swap, **kwargs)
+        return made if index is None else made[index]  # type: ignore[no-any-return]
+
+    return locate
 
 
 def _shares(a: Tensor, b: Tensor) -> bool:

@@ -9,6 +9,14 @@ RANDOM = {
 }  # fmt: skip
 """They draw random numbers."""
 
+ASKS = {
+    "dim", "size", "numel", "nelement", "stride", "storage_offset", "element_size", "get_shape",
+    "get_ndim", "get_dtype", "get_device", "get_layout", "get_is_cuda", "get_requires_grad",
+    "get_is_leaf", "is_floating_point", "is_complex", "is_contiguous", "get_itemsize",
+    "get_nbytes", "get_is_sparse", "get_is_quantized", "get_is_nested", "is_inference",
+}  # fmt: skip
+"""They ask for a tensor's shape, type or place, and give nothing made of its values."""
+
 SHAPED = {"ones_like", "zeros_like", "empty_like", "full_like", "new_zeros", "new_ones",
           "new_full", "new_empty", "new_tensor", "new"}  # fmt: skip
 """Their results have the shape and type of their first argument, and nothing of its values."""

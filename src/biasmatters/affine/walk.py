@@ -24,6 +24,7 @@ from biasmatters.affine.errors import InputError
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Point, Step
 from biasmatters.affine.walker import (
+    BentFunction,
     BranchesFunction,
     Fallback,
     Probe,
@@ -55,6 +56,7 @@ def walk(
     probe: Probe | None = None,
     put_in: Container[str] | None = None,
     branches: BranchesFunction | None = None,
+    bent: BentFunction | None = None,
 ) -> WalkResult:
     """Propagate the bias of a recorded forward pass down to the inputs.
 
@@ -70,12 +72,13 @@ def walk(
         probe: Called with every mixing operation.
         put_in: Labels of the operations whose own bias counts; None for all of them.
         branches: The rule's split of two branches, where it has one of its own.
+        bent: The rule's split of bias above a bend, likewise.
     """
     precision = full_precision(point.output.device)
     with torch.inference_mode(False), torch.no_grad(), precision:
         together = fold and not keep_layers and put_in is None
         scales = folded_scales(steps, together=together) if fold else {}
-        state = Walk(split, fallback, point.samples, point.output, probe, branches)
+        state = Walk(split, fallback, point.samples, point.output, probe, branches, bent)
         betas: dict[int, Tensor] = {}
         layers: dict[str, Tensor] = {}
         todo = list(map(linked, steps)) if together else list(steps)
@@ -126,12 +129,17 @@ def _add(step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor]
 
 def hand_on_together(link: Link, state: Walk, betas: dict[int, Tensor]) -> None:
     """Hand the bias of a mixing step, and of all that follows it one to one, to its inputs."""
-    carried = link.carry(betas.pop(id(link.y), None))
-    if carried is None:
+    bent = link.bent(betas.pop(id(link.y), None))
+    if bent is None:
         return
-    share, stranded, mass = carried
-    state.enter(link, link.scale(), None if stranded is None else Stranded(stranded, mass))
-    _add(link, link.form.pull(share, state), betas)
+    state.enter(link, link.scale())
+    make = link.form.maker
+    found = None if make is None else state.mix_bent(make(), link, bent)
+    if found is None:
+        share, stranded, mass = bent.written_out()
+        state.enter(link, link.scale(), None if stranded is None else Stranded(stranded, mass))
+        found = link.form.pull(share, state)
+    _add(link, found, betas)
 
 
 def refuse_nan(maps: Iterable[Tensor]) -> None:

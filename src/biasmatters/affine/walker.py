@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
-from biasmatters.affine.axis import labels, per_sample
+from biasmatters.affine.axis import per_sample
+from biasmatters.affine.bent import Bent
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.chain import Link
 from biasmatters.affine.fallback import hand_to_support
@@ -27,6 +28,7 @@ BranchesFunction = Callable[
     [tuple[Tensor, Tensor], tuple[float, float], Tensor],
     tuple[tuple[Tensor, Tensor], Tensor | None],
 ]
+BentFunction = Callable[[Mixing, Tensor, Bent], tuple[Tensor, Tensor, Tensor | None] | None]
 SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | Lost]]
 Probe = Callable[[str, Mixing, Tensor, Tensor, Tensor | None], None]
 
@@ -66,6 +68,7 @@ class Walk:
         like: ``(N,)`` in the format of the accounts.
         probe: Called with every mixing operation, for diagnostics.
         branches: The rule's split of two branches, where it has one of its own.
+        bent: The rule's split of bias above a bend, which sees to the fallback as well, likewise.
         fallback_mass: ``(N,)`` absolute bias that took the fallback.
         dropped: ``(N,)`` bias that was kept out of the map.
         finite: Places of tensors that are alive and known to be finite.
@@ -77,6 +80,7 @@ class Walk:
     like: Tensor
     probe: Probe | None = None
     branches: BranchesFunction | None = None
+    bent: BentFunction | None = None
     fallback_mass: Tensor = field(init=False)
     dropped: Tensor = field(init=False)
     finite: set[Place] = field(default_factory=set)
@@ -126,6 +130,27 @@ class Walk:
         scale = None if scale is None else channels_last(scale)
         beta = self._split(mixing, channels_last(x), channels_last(tau), scale, axis, home)
         return beta.contiguous() if x.is_contiguous() else beta
+
+    def mix_bent(self, mixing: Mixing, link: Link, bent: Bent) -> tuple[Tensor, ...] | None:
+        """Split bias above a bend, where the rule can; None if it has to be written out first."""
+        if self.bent is None or self.probe is not None or self.fallback != "uniform":
+            return None
+        x = link.node.call.inputs[0].detach()
+        if x.dtype != bent.y.dtype or (
+            self._scale is not None and passing(self._scale) is not None
+        ):
+            return None
+        if place(x) not in self.finite and not bool(x.sum().isfinite()):
+            return None
+        found = self.bent(mixing, x, bent)
+        if found is None:
+            return None
+        beta, mass, orphans = found
+        self.fallback_mass += mass
+        if orphans is not None:
+            amount = orphans * self.samples / x.numel()
+            beta = beta + self._broadcast(amount, x, self._axis)
+        return (beta,)
 
     def meet(
         self, values: Sequence[Tensor], coefficients: Sequence[Tensor | float], tau: Tensor
@@ -213,10 +238,13 @@ class Walk:
         return beta
 
     def _broadcast(self, values: Tensor, x: Tensor, axis: int) -> Tensor:
+        """One number for each sample, shown in all places of the sample."""
         if self.samples == 1:
-            return values.reshape(()).expand(x.shape)
-        rows = torch.arange(self.samples, device=x.device)
-        return values[labels(x.shape, axis, self.samples, rows)].to(x.dtype)
+            return values.to(x.dtype).reshape(()).expand(x.shape)
+        rows = values.to(x.dtype).repeat_interleave(x.shape[axis] // self.samples)
+        view = [1] * x.ndim
+        view[axis] = -1
+        return rows.reshape(view).expand(x.shape)
 
 
 def _left(live: Tensor | Lost, tau: Tensor) -> Tensor | None:

@@ -22,7 +22,7 @@ from biasmatters.attribution.chunks import argument_rows, arguments, chunks, tar
 from biasmatters.attribution.entropy import EntropyProbe
 from biasmatters.attribution.profile import Profiler
 from biasmatters.attribution.propagation import CertifiedPropagation, Propagation
-from biasmatters.rules import Rule, SplitsBranches, make_rule
+from biasmatters.rules import Rule, SplitsBent, SplitsBranches, make_rule
 from biasmatters.types import Attribution, Signal, Target
 
 
@@ -72,7 +72,7 @@ class BiasBackprop:
         self.rule = make_rule(rule, temperature)
         self.fold = fold
         self.fallback: Fallback = fallback
-        self.options = Options((), output, eval_mode, freeze_attention)
+        self.options = Options((), output, eval_mode, freeze_attention, autograd=False)
 
     def attribute(
         self,
@@ -242,9 +242,13 @@ class BiasBackprop:
         probe: Probe | None = None,
         split: SplitFunction | None = None,
     ) -> WalkResult:
-        branches = None
-        if split is None and isinstance(self.rule, SplitsBranches) and _of_one_piece(self.rule):
-            branches = self.rule.split_branches
+        branches, bent = None, None
+        if split is None and isinstance(self.rule, SplitsBranches):
+            branches = (
+                self.rule.split_branches if _with_split(self.rule, "split_branches") else None
+            )
+        if split is None and isinstance(self.rule, SplitsBent):
+            bent = self.rule.split_bent if _with_split(self.rule, "split_bent") else None
         return walk(
             point,
             steps,
@@ -254,11 +258,11 @@ class BiasBackprop:
             keep_layers=layers,
             probe=probe,
             branches=branches,
+            bent=bent,
         )
 
 
-def _of_one_piece(rule: SplitsBranches) -> bool:
-    """Whether one class has a rule's split of branches and its split: neither is overridden."""
-    names = ("split", "split_branches")
-    homes = [next(c for c in type(rule).__mro__ if n in vars(c)) for n in names]
+def _with_split(rule: Rule, name: str) -> bool:
+    """Whether one class has a rule's split and another method: neither is overridden."""
+    homes = [next(c for c in type(rule).__mro__ if n in vars(c)) for n in ("split", name)]
     return homes[0] is homes[1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from biasmatters.kernels.machine_code import Kernel, compiled, planes, run
 @compiled
 def _weigh(start: int, stop: int, grad: Any, y: Any, bounds: Any, out: Any) -> None:
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = bounds[2] * 0
+    zero = y.dtype.type(0)
     for p in range(start, stop):
         g, v = grad[p], y[p]
         held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
@@ -25,6 +26,28 @@ def _weigh(start: int, stop: int, grad: Any, y: Any, bounds: Any, out: Any) -> N
             inside = (v[i] > low) & (v[i] < high)
             m = g[i] if inside else zero
             h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+            held += g[i] * h
+            held_size += abs(g[i] * h)
+            passed += m
+            passed_size += abs(m)
+            nothing += v[i] * zero
+        out[p, 0], out[p, 1], out[p, 2], out[p, 3] = held, held_size, passed, passed_size
+        out[p, 4] = nothing
+
+
+@compiled
+def _pass_back(
+    start: int, stop: int, grad: Any, y: Any, gain: Any, bounds: Any, out: Any, below: Any
+) -> None:
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero = y.dtype.type(0)
+    for p in range(start, stop):
+        g, v, b, slope = grad[p], y[p], below[p], gain[p % len(gain)]
+        held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
+        for i in range(len(g)):
+            m = g[i] if (v[i] > low) & (v[i] < high) else zero
+            h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+            b[i] = m * slope
             held += g[i] * h
             held_size += abs(g[i] * h)
             passed += m
@@ -47,7 +70,7 @@ def _carry(
     lost: Any,
 ) -> None:
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = bounds[2] * 0
+    zero = y.dtype.type(0)
     for p in range(start, stop):
         b, g, v, s, constant = beta[p], grad[p], y[p], share[p], shift[p % len(shift)]
         left = zero
@@ -55,7 +78,8 @@ def _carry(
             inside = (v[i] > low) & (v[i] < high)
             h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
             s[i] = b[i] + g[i] * constant if inside else zero
-            left += zero if inside else abs(b[i] + g[i] * h)
+            kept = zero if inside else b[i] + g[i] * h
+            left += abs(kept)
         lost[p] = left
 
 
@@ -64,27 +88,66 @@ def _carry_beta(
     start: int, stop: int, beta: Any, y: Any, bounds: Any, share: Any, lost: Any
 ) -> None:
     low, high = bounds[0], bounds[1]
-    zero = bounds[2] * 0
+    zero = y.dtype.type(0)
     for p in range(start, stop):
         b, v, s = beta[p], y[p], share[p]
         left = zero
         for i in range(len(v)):
             inside = (v[i] > low) & (v[i] < high)
-            s[i] = b[i] if inside else zero
-            left += zero if inside else abs(b[i])
+            given = b[i] if inside else zero
+            left += abs(b[i] - given)
+            s[i] = given
         lost[p] = left
 
 
 @compiled
 def _strand(start: int, stop: int, beta: Any, grad: Any, y: Any, bounds: Any, out: Any) -> None:
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = bounds[2] * 0
+    zero = y.dtype.type(0)
     for p in range(start, stop):
         b, g, v, o = beta[p], grad[p], y[p], out[p]
         for i in range(len(v)):
             inside = (v[i] > low) & (v[i] < high)
             h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
             o[i] = zero if inside else b[i] + g[i] * h
+
+
+@compiled
+def _share(
+    start: int, stop: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any, least: Any,
+    total: Any, left: Any
+) -> None:  # fmt: skip
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    relative, absolute = least[0], least[1]
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    for p in range(start, stop):
+        b, g, v, d, constant = beta[p], grad[p], y[p], total[p], shift[p % len(shift)]
+        size = zero
+        for i in range(len(v)):
+            inside = (v[i] > low) & (v[i] < high)
+            h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+            tau = b[i] + g[i] * (constant if inside else h)
+            # A number in place of a choice: a sum of choices would be taken one by one.
+            lives = one if inside & (d[i] > max(absolute, relative * abs(tau))) else zero
+            size += abs(tau) * (one - lives)
+            d[i] = tau * lives / (d[i] if lives != zero else one)
+        left[p] = size
+
+
+@compiled
+def _keep_back(
+    start: int, stop: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any, share: Any,
+    out: Any
+) -> None:  # fmt: skip
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero = y.dtype.type(0)
+    for p in range(start, stop):
+        b, g, v, d, o, constant = beta[p], grad[p], y[p], share[p], out[p], shift[p % len(shift)]
+        for i in range(len(v)):
+            inside = (v[i] > low) & (v[i] < high)
+            h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+            tau = b[i] + g[i] * (constant if inside else h)
+            o[i] = tau if d[i] == zero else zero
 
 
 def _run(kernel: Kernel, like: Tensor, *arguments: Any) -> None:
@@ -106,6 +169,28 @@ def weigh(grad: Tensor, y: Tensor, bounds: Tensor) -> Tensor:
     out = grad.new_empty(grad.shape[0] * grad.shape[1], 5)
     _run(_weigh, grad, planes(grad), planes(y), bounds.numpy(), out.numpy())
     return out.reshape(*grad.shape[:2], 5)
+
+
+def pass_back(
+    grad: Tensor, y: Tensor, gain: Tensor | None, bounds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradient below the bend and a slope, with the sums of `weigh`.
+
+    Args:
+        grad: As in `weigh`.
+        y: Likewise.
+        gain: ``(C,)`` the slope, None for 1.
+        bounds: As in `weigh`.
+
+    Returns:
+        ``1[passes] G gain`` like y, and what `weigh` returns.
+    """
+    below = y.new_empty(y.shape)
+    out = y.new_empty(y.shape[0] * y.shape[1], 5)
+    slopes = y.new_ones(y.shape[1]) if gain is None else gain.to(y.dtype).contiguous()
+    arrays = [planes(grad), planes(y), slopes.numpy(), bounds.numpy(), out.numpy(), planes(below)]
+    _run(_pass_back, y, *arrays)
+    return below, out.reshape(*y.shape[:2], 5)
 
 
 def carry(
@@ -141,6 +226,35 @@ def strand(beta: Tensor | None, grad: Tensor | None, y: Tensor, bounds: Tensor) 
     arrays = [planes(t) for t in (_or_nothing(beta, y), _or_nothing(grad, y), y)]
     _run(_strand, y, *arrays, bounds.numpy(), planes(out))
     return out
+
+
+def share(
+    bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    total: Tensor,
+    least: tuple[float, float],
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The bias below a bend over a total, in place of the total.
+
+    Args:
+        bent: As in `carry`: beta, grad, y, shift and bounds.
+        total: Like y, not negative; it is written over.
+        least: As in `biasmatters.kernels.shares.divide`.
+
+    Returns:
+        The quotient; the size of the bias that was not shared out because a unit holds a bound or
+        has no total, ``(N,)``; and that bias, like y, None for nothing.
+    """
+    beta, grad, y, shift, bounds = bent
+    arrays = [planes(beta), planes(grad), planes(y), shift.numpy(), bounds.numpy()]
+    quotient, left = total.contiguous(), y.new_empty(y.shape[0] * y.shape[1])
+    limits = np.array(least, arrays[0].dtype)
+    _run(_share, y, *arrays, limits, planes(quotient), left.numpy())
+    mass = left.reshape(y.shape[:2]).sum(1)
+    if not bool((mass != 0).any()):
+        return quotient, mass, None
+    kept = y.new_empty(y.shape)
+    _run(_keep_back, y, *arrays, planes(quotient), planes(kept))
+    return quotient, mass, kept
 
 
 def _or_nothing(values: Tensor | None, like: Tensor) -> Tensor:

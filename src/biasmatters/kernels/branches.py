@@ -19,19 +19,22 @@ def _meet(
     to_x: Any, to_y: Any, lost: Any
 ) -> None:  # fmt: skip
     zero, one = tau.dtype.type(0), tau.dtype.type(1)
+    # Read once: in the loop each could have been changed by what is written.
+    of_x, of_y, relative, absolute = m[0], m[1], least[0], least[1]
     for r in range(start, stop):
         part = slice(r * row, (r + 1) * row)
         t, a, b, to_a, to_b = tau[part], x[part], y[part], to_x[part], to_y[part]
         left = zero
         for i in range(len(t)):
-            first, second = abs(a[i] * m[0]), abs(b[i] * m[1])
+            first, second = abs(a[i] * of_x), abs(b[i] * of_y)
             if even:
                 first = one if first != zero else zero
                 second = one if second != zero else zero
-            total, size = first + second, abs(t[i])
-            lives = total > max(least[1], least[0] * size)
-            left += zero if lives else size
-            each = t[i] / (total if lives else one) if lives else zero
+            total = first + second
+            lives = total > max(absolute, relative * abs(t[i]))
+            given = t[i] if lives else zero
+            left += abs(t[i] - given)
+            each = given / (total if lives else one)
             to_a[i] = first * each
             to_b[i] = second * each
         lost[r] = left

@@ -12,15 +12,20 @@ from torch import Tensor
 from biasmatters.kernels.threads import side_by_side
 
 Kernel = Callable[..., Any]
-# Sums may be taken in any order; nan and infinity stay what they are.
-_ANY_ORDER = {"reassoc", "contract", "nsz"}
+# Sums may be taken in any order; nan and infinity stay what they are. Division by 0 is theirs: to
+# look for it and raise an error would end loops early, and such loops go number by number.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": {"reassoc", "contract", "nsz"},
+    "error_model": "numpy",
+}
 
 
 def compiled(function: Kernel) -> Kernel:
     """A loop in machine code, kept on disk for the next process if there is a place for it."""
     with suppress(RuntimeError):
-        return cast(Kernel, njit(nogil=True, cache=True, fastmath=_ANY_ORDER)(function))
-    return cast(Kernel, njit(nogil=True, fastmath=_ANY_ORDER)(function))
+        return cast(Kernel, njit(cache=True, **_OPTIONS)(function))
+    return cast(Kernel, njit(**_OPTIONS)(function))
 
 
 def planes(tensor: Tensor) -> Any:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.machine_code import compiled, run, stacks
-from biasmatters.kernels.shares import zeros
 
 # Places that are worked on at a time, so that a sum over channels stays in the first cache.
 SPAN = 1024
@@ -120,9 +119,115 @@ def _split(
             beta[n, c, first:last] = zero
 
 
+@compiled
+def _bend(beta: Any, grad: Any, y: Any, constant: Any, bounds: Any, sums: Any) -> None:
+    """Add up bias that goes on below a bend, its size, what is held at a bound, and its size."""
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero = y.dtype.type(0)
+    passed, size, held, held_size = sums[0], sums[1], sums[2], sums[3]
+    for i in range(len(y)):
+        inside = (y[i] > low) & (y[i] < high)
+        h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
+        total = beta[i] + grad[i] * (constant if inside else h)
+        live = total if inside else zero
+        passed[i] += live
+        size[i] += abs(live)
+        held[i] += total - live
+        held_size[i] += abs(total - live)
+
+
+@compiled
+def _settle(count: Any, everything: Any, sums: Any) -> Any:
+    """Sums as shares of each input; the size of what goes to all, and what has no input at all."""
+    passed, size, held, held_size = sums[0], sums[1], sums[2], sums[3]
+    zero, one = count.dtype.type(0), count.dtype.type(1)
+    mass, lost = zero, zero
+    for i in range(len(count)):
+        some = count[i] >= one
+        over = held[i] + (zero if some else passed[i])
+        over_size = held_size[i] + (zero if some else size[i])
+        passed[i] = (passed[i] if some else zero) / (count[i] if some else one)
+        held[i] = over / max(everything, one)
+        mass += over_size
+        lost += zero if everything >= one else over
+    return mass, lost
+
+
+@compiled
+def _cut_unit(cut: Any, x: Any, n: int, first: int, seen: Any, mine: Any) -> Any:
+    """`_settle` for a unit that does not see some channels."""
+    one, last = x.dtype.type(1), first + len(seen)
+    for c in cut:
+        v = x[n, c, first:last]
+        for i in range(len(seen)):
+            seen[i] -= one if v[i] != 0 else x.dtype.type(0)
+    found = _settle(seen, x.dtype.type(x.shape[1] - len(cut)), mine)
+    for c in cut:
+        v = x[n, c, first:last]
+        for i in range(len(seen)):
+            seen[i] += one if v[i] != 0 else x.dtype.type(0)
+    return found
+
+
+@compiled
+def _take_back(cut: Any, mine: Any, x: Any, n: int, first: int, last: int, beta: Any) -> None:
+    """What a unit does not hand to channels that it does not see."""
+    share, rest = mine[0], mine[2]
+    for c in cut:
+        v, b = x[n, c, first:last], beta[n, c, first:last]
+        for i in range(len(b)):
+            b[i] -= rest[i] + (share[i] if v[i] != 0 else x.dtype.type(0))
+
+
+@compiled
+def _split_bent(
+    start: int, stop: int, spans: int, x: Any, above: Any, grad: Any, y: Any, shift: Any,
+    bounds: Any, whole: Any, units: Any, firsts: Any, cut: Any, dead: Any, rooms: Any, beta: Any,
+    mass: Any, lost: Any
+) -> None:  # fmt: skip
+    zero, count = x.dtype.type(0), np.empty(SPAN, x.dtype)
+    for k in range(start, stop):
+        n, first = k // spans, (k % spans) * SPAN
+        last = min(first + SPAN, x.shape[2])
+        # In the room: the sums over units that see every channel, then those of each other one.
+        seen, sums = count[: last - first], rooms[k, 0]
+        _count(False, x, n, first, seen)
+        rooms[k] = zero
+        for p in whole:
+            b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
+            _bend(b, g, v, shift[p], bounds, sums)
+        mass[k], lost[k] = _settle(seen, x.dtype.type(x.shape[1]), sums)
+        for u in range(len(units)):
+            p, mine = units[u], rooms[k, 1 + u]
+            b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
+            _bend(b, g, v, shift[p], bounds, mine)
+            some, more = _cut_unit(cut[firsts[u] : firsts[u + 1]], x, n, first, seen, mine)
+            mass[k] += some
+            lost[k] += more
+            for i in range(len(seen)):
+                sums[0, i] += mine[0, i]
+                sums[2, i] += mine[2, i]
+        _give_both(sums, x, n, first, last, beta)
+        for u in range(len(units)):
+            missing = cut[firsts[u] : firsts[u + 1]]
+            _take_back(missing, rooms[k, 1 + u], x, n, first, last, beta)
+        for c in dead:
+            beta[n, c, first:last] = zero
+
+
+@compiled
+def _give_both(sums: Any, x: Any, n: int, first: int, last: int, beta: Any) -> None:
+    """To every channel what goes to all, and where it counts as an input its share."""
+    zero, share, rest = x.dtype.type(0), sums[0], sums[2]
+    for c in range(x.shape[1]):
+        v, b = x[n, c, first:last], beta[n, c, first:last]
+        for i in range(len(b)):
+            b[i] = rest[i] + (share[i] if v[i] != zero else zero)
+
+
 @dataclass(frozen=True)
 class Cuts:
-    """Where a weight ``(P, Q)`` is 0.
+    """Where a weight ``(P, Q)`` is 0, in arrays of integers.
 
     Attributes:
         whole: The units without zeros.
@@ -132,22 +237,54 @@ class Cuts:
         dead: Channels that no unit sees.
     """
 
-    whole: Tensor
-    units: Tensor
-    firsts: Tensor
-    channels: Tensor
-    dead: Tensor
+    whole: Any
+    units: Any
+    firsts: Any
+    channels: Any
+    dead: Any
+
+
+@compiled
+def _list_zeros(weight: Any, firsts: Any, units: Any, channels: Any, seen: Any) -> int:
+    """List the zeros of each row that has any; how many rows that are."""
+    rows, found, zero = 0, 0, weight.dtype.type(0)
+    for p in range(weight.shape[0]):
+        row, begin = weight[p], found
+        for q in range(len(row)):
+            if row[q] == zero:
+                channels[found] = q
+                found += 1
+            else:
+                seen[q] = True
+        if found > begin:
+            units[rows], firsts[rows + 1] = p, found
+            rows += 1
+    return rows
+
+
+@compiled
+def _count_zeros(weight: Any) -> int:
+    """How many there are."""
+    zero, found = weight.dtype.type(0), 0
+    for p in range(weight.shape[0]):
+        row = weight[p]
+        for q in range(len(row)):
+            found += 1 if row[q] == zero else 0
+    return found
 
 
 def find_cuts(weight: Tensor) -> Cuts:
     """Where a weight ``(P, Q)`` is 0."""
-    by_row, by_column = zeros(weight.unsqueeze(2))
-    whole, units = (by_row == 0).nonzero().squeeze(1), by_row.nonzero().squeeze(1)
-    firsts = torch.zeros(len(units) + 1, dtype=torch.long)
-    torch.cumsum(by_row[units], 0, out=firsts[1:])
-    channels = (weight[units] == 0).nonzero()[:, 1].contiguous()
-    dead = (by_column == len(weight)).nonzero().squeeze(1)
-    return Cuts(whole, units, firsts, channels, dead)
+    values = weight.detach().numpy()
+    everything, none = np.arange(len(values)), np.zeros(0, np.int64)
+    count = _count_zeros(values)
+    if not count:
+        return Cuts(everything, none, np.zeros(1, np.int64), none, none)
+    units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
+    channels, seen = np.empty(count, np.int64), np.zeros(values.shape[1], np.bool_)
+    rows = _list_zeros(values, firsts, units, channels, seen)
+    whole = np.delete(everything, units[:rows])
+    return Cuts(whole, units[:rows], firsts[: rows + 1], channels, np.flatnonzero(~seen))
 
 
 def split(x: Tensor, tau: Tensor, cuts: Cuts, *, to_all: bool) -> tuple[Tensor, bool]:
@@ -174,9 +311,53 @@ def split(x: Tensor, tau: Tensor, cuts: Cuts, *, to_all: bool) -> tuple[Tensor, 
         to_all,
         inputs,
         stacks(tau),
-        *(t.numpy() for t in (cuts.whole, cuts.units, cuts.firsts, cuts.channels, cuts.dead)),
+        cuts.whole,
+        cuts.units,
+        cuts.firsts,
+        cuts.channels,
+        cuts.dead,
         x.new_empty(len(missed), 2 + len(cuts.units), width).numpy(),
         stacks(beta),
         missed.numpy(),
     )
     return beta, bool(missed.any())
+
+
+def split_bent(
+    x: Tensor, bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], cuts: Cuts
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Split the bias below a bend, and hand what units without any input have to all in reach.
+
+    Args:
+        x: As in `split`.
+        bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
+        cuts: As in `split`.
+
+    Returns:
+        Like x; the size of the bias that went evenly to all, ``(N,)``; and the sum of what has no
+        input in reach at all, likewise, None for nothing.
+    """
+    beta, inputs = x.new_empty(x.shape), stacks(x)
+    spans = -(-inputs.shape[2] // SPAN)
+    mass, lost = (x.new_empty(len(x) * spans) for _ in range(2))
+    above, grad, y, shift, bounds = bent
+    run(
+        _split_bent,
+        len(x) * spans,
+        2 * (x.numel() + y.numel()),
+        spans,
+        inputs,
+        *(stacks(t) for t in (above, grad, y)),
+        *(t.detach().numpy() for t in (shift, bounds)),
+        cuts.whole,
+        cuts.units,
+        cuts.firsts,
+        cuts.channels,
+        cuts.dead,
+        x.new_empty(len(mass), 1 + len(cuts.units), 4, min(SPAN, inputs.shape[2])).numpy(),
+        stacks(beta),
+        mass.numpy(),
+        lost.numpy(),
+    )
+    mass, lost = mass.reshape(len(x), -1).sum(1), lost.reshape(len(x), -1).sum(1)
+    return beta, mass, lost if len(cuts.units) and bool(lost.any()) else None

@@ -22,11 +22,10 @@ def _divide(start: int, stop: int, row: int, tau: Any, total: Any, least: Any, l
         t, d = tau[part], total[part]
         left = zero
         for i in range(len(t)):
-            size = abs(t[i])
-            lives = d[i] > max(absolute, relative * size)
-            left += zero if lives else size
-            each = t[i] / (d[i] if lives else one)
-            d[i] = each if lives else zero
+            lives = d[i] > max(absolute, relative * abs(t[i]))
+            given = t[i] if lives else zero
+            left += abs(t[i] - given)
+            d[i] = given / (d[i] if lives else one)
         lost[r] = left
 
 
@@ -48,15 +47,6 @@ def _present(start: int, stop: int, row: int, x: Any, out: Any) -> None:
         v, o = x[r * row : (r + 1) * row], out[r * row : (r + 1) * row]
         for i in range(len(v)):
             o[i] = one if v[i] != zero else zero
-
-
-@compiled
-def _keep(start: int, stop: int, row: int, x: Any, values: Any) -> None:
-    zero = x.dtype.type(0)
-    for r in range(start, stop):
-        v, o = x[r * row : (r + 1) * row], values[r * row : (r + 1) * row]
-        for i in range(len(v)):
-            o[i] = o[i] if v[i] != zero else zero
 
 
 @compiled
@@ -113,12 +103,6 @@ def present(x: Tensor) -> Tensor:
     out = x.new_empty(x.shape)
     _run(_present, x, flat(x), flat(out))
     return out
-
-
-def keep_present(x: Tensor, values: Tensor) -> Tensor:
-    """The values where x is not 0, else 0, in their place."""
-    _run(_keep, x, flat(x), flat(values))
-    return values
 
 
 def zeros(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 
 import torch
@@ -18,7 +19,9 @@ import torch
 from biasmatters.kernels.availability import spinning
 
 # Numbers below which waking a thread takes longer than what it would save.
-LEAST = 1 << 20
+LEAST = 1 << 18
+# Ranges for each thread.
+TURNS = 4
 
 
 class _Pool:
@@ -46,6 +49,9 @@ _POOL = _Pool()
 def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) -> None:
     """Call ``work(start, stop)`` for ranges that cover all rows once.
 
+    The ranges are several for each thread, and taken one after the other: a thread takes a while to
+    wake up, and the one that asks has begun by then.
+
     Args:
         work: A kernel that works on some rows, whichever they are.
         rows: How many there are.
@@ -55,13 +61,20 @@ def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) ->
     if parts <= 1:
         work(0, rows)
         return
-    ends = [i * rows // parts for i in range(parts + 1)]
-    others = []
-    for first, last in pairwise(ends[1:]):
-        try:
-            others.append(_POOL.of(torch.get_num_threads() - 1).submit(work, first, last))
-        except RuntimeError:  # the interpreter is closing down and starts no more work
+    count = min(rows, TURNS * parts)
+    ends = [i * rows // count for i in range(count + 1)]
+    # Taking one of them is a single step of the interpreter, in which no other thread has a part.
+    ranges = iter(list(pairwise(ends)))
+
+    def take_turns() -> None:
+        for first, last in ranges:
             work(first, last)
-    work(0, ends[1])
+
+    others = []
+    for _ in range(parts - 1):
+        # An interpreter that is closing down starts no more work: then it is all done here.
+        with suppress(RuntimeError):
+            others.append(_POOL.of(torch.get_num_threads() - 1).submit(take_turns))
+    take_turns()
     for other in others:
         other.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from biasmatters.rules.proportional import Proportional
-from biasmatters.rules.rule import Rule, RuleError, SplitsBranches
+from biasmatters.rules.rule import Rule, RuleError, SplitsBent, SplitsBranches
 from biasmatters.rules.softmax_abs import SoftmaxAbs
 from biasmatters.rules.softmax_neg_abs import SoftmaxNegAbs
 from biasmatters.rules.softmax_signed import SoftmaxSigned
@@ -19,6 +19,7 @@ __all__ = [
     "SoftmaxAbs",
     "SoftmaxNegAbs",
     "SoftmaxSigned",
+    "SplitsBent",
     "SplitsBranches",
     "Uniform",
     "make_rule",

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.axis import row_sums
+from biasmatters.affine.bent import Bent
+from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
+from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.masks import largest, passing
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.pieces import pieces
@@ -40,11 +44,11 @@ class Proportional:
     ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
         slopes = passing(scale)
-        if slopes is None and isinstance(mixing, DenseMap) and mixing.by_kernel(x, tau):
-            from biasmatters.kernels import dense
-
-            found = dense.split(mixing.weight, x.abs(), tau, _bounds(tau), even=False)
-            return found[0], Lost(found[1])
+        if slopes is None:
+            together = share_by_planes(mixing, x, tau, 1, "size", _bounds(tau))
+            together = together or _by_rows(mixing, x, tau)
+            if together is not None:
+                return together[0], Lost(together[1])
         sizes = mixing.power(1, x)
         size = x.abs()
         total = sizes.forward(size)
@@ -63,6 +67,13 @@ class Proportional:
             _divide(*parts)
         return size.mul_(sizes.transpose(share)), live
 
+    def split_bent(
+        self, mixing: Mixing, x: Tensor, bent: Bent
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """As `SplitsBent` has it."""
+        found = share_bent_by_planes(mixing, x, bent, 1, "size", _bounds(bent.y))
+        return found or _below_bend(mixing, x, bent)
+
     def split_branches(
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
@@ -70,6 +81,33 @@ class Proportional:
         from biasmatters.kernels import branches
 
         return branches.meet(tau, values, factors, "by size", _bounds(tau))
+
+
+def _below_bend(
+    mixing: Mixing, x: Tensor, bent: Bent
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Two linear maps, and the fallback where there is bias that meets no contribution."""
+    if not isinstance(mixing, ConvMap) or not kernels.fit(x, bent.y):
+        return None
+    from biasmatters.kernels import bends
+
+    sizes = mixing.power(1, x)
+    size = x if bool(x.amin() >= 0) else x.abs()
+    share, mass, left = bends.share(bent.parts(), sizes.forward(size), _bounds(bent.y))
+    beta = sizes.transpose(share).mul_(size)
+    if left is None:
+        return beta, mass, None
+    extra, lost = hand_to_support(mixing, x, left, 0)
+    return beta + extra, mass, None if lost is None else row_sums(lost)
+
+
+def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """Through a dense layer of which each row is read once."""
+    if not isinstance(mixing, DenseMap) or not mixing.by_kernel(x, tau):
+        return None
+    from biasmatters.kernels import dense
+
+    return dense.split(mixing.weight, x.abs(), tau, _bounds(tau), even=False)
 
 
 def _by_kernel(tau: Tensor, total: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from biasmatters.affine.bent import Bent
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.types import BiasmattersError
 
@@ -75,5 +76,30 @@ class SplitsBranches(Protocol):
 
         Returns:
             What the two get, and the tau that neither takes because both are 0, None for none.
+        """
+        ...
+
+
+@runtime_checkable
+class SplitsBent(Protocol):
+    """A rule that splits bias above a bend before what goes on below it is written down.
+
+    It is asked only where no slope is 0 and the fallback is ``uniform``, which it sees to as well.
+    """
+
+    def split_bent(
+        self, mixing: Mixing, x: Tensor, bent: Bent
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Split the bias of every unit over its inputs.
+
+        Args:
+            mixing: As in `Rule.split`.
+            x: Likewise.
+            bent: The bias of each unit above the bend.
+
+        Returns:
+            The inputs' bias, like x; the size of what took the fallback, ``(N,)``; and the sum of
+            the bias of units without any input at all, likewise, None for nothing. None where the
+            bias has to be written down first.
         """
         ...

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.dense import DenseMap
-from biasmatters.affine.maps.depthwise import is_depthwise
-from biasmatters.affine.maps.even import share_evenly
+from biasmatters.affine.maps.even import share_bent_evenly, share_evenly
+from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.masks import all_present, once, passing, present
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.rules.softmax import live_by
+
+# Of a count: up to which there is none.
+_LEAST = (0.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,11 @@ class Uniform:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
         slopes = passing(scale)
         if slopes is None:
-            together = share_evenly(mixing, x, tau, to_all=False)
-            together = together or _by_kernels(mixing, x, tau)
+            together = (
+                share_evenly(mixing, x, tau, to_all=False)
+                or share_by_planes(mixing, x, tau, 0, "presence", _LEAST)
+                or _by_rows(mixing, x, tau)
+            )
             if together is not None:
                 return together[0], Lost(together[1])
         support = mixing.power(0, x)
@@ -55,25 +62,26 @@ class Uniform:
         live = slopes if all_present(reached) else slopes * reached
         return some.mul_(support.transpose(share.mul_(each))), live.expand_as(tau)
 
+    def split_bent(
+        self, mixing: Mixing, x: Tensor, bent: Bent
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """As `SplitsBent` has it."""
+        found = share_bent_evenly(mixing, x, bent)
+        return found or share_bent_by_planes(mixing, x, bent, 0, "presence", _LEAST)
+
     def split_branches(
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """As `SplitsBranches` has it."""
         from biasmatters.kernels import branches
 
-        return branches.meet(tau, values, factors, "even", (0.0, 0.5))
+        return branches.meet(tau, values, factors, "even", _LEAST)
 
 
-def _by_kernels(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
-    """What inputs get and the tau of units without any, in few passes over memory."""
-    if not kernels.fit(x, tau):
+def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
+    """Through a dense layer of which each row is read once."""
+    if not isinstance(mixing, DenseMap) or not kernels.fit(x, tau) or not mixing.by_kernel(x):
         return None
     from biasmatters.kernels import dense, shares
 
-    if isinstance(mixing, DenseMap) and mixing.by_kernel(x):
-        return dense.split(mixing.weight, shares.present(x), tau, (0.0, 0.5), even=True)
-    if not is_depthwise(mixing):
-        return None
-    support = mixing.power(0, x)
-    share, lost = shares.divide(tau, support.forward(shares.present(x)), (0.0, 0.5))
-    return shares.keep_present(x, support.transpose(share).contiguous()), lost
+    return dense.split(mixing.weight, shares.present(x), tau, _LEAST, even=True)

@@ -19,8 +19,11 @@ from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile
 if TYPE_CHECKING:
     from biasmatters.kernels.points import Cuts
 
-# Places from which on a product of matrices is faster than a convolution by points.
-LARGE = 1 << 10
+# Input channels up to which the transpose goes by patches.
+FEW = 4
+# Places from which on, and coefficients up to which, a product of matrices is faster than a
+# convolution by points.
+LARGE, SMALL = 1 << 9, 1 << 18
 
 
 def by_group(x: Tensor, groups: int) -> Tensor:
@@ -43,10 +46,10 @@ def _by_products(weight: Tensor, stride: Sequence[int], like: Tensor) -> Linear:
 
     def forward(x: Tensor) -> Tensor:
         seen = x[looked_at]
-        return (weight @ seen.flatten(2)).reshape(len(x), -1, *seen.shape[2:])
+        return (weight @ seen.flatten(2)).reshape(len(x), len(weight), *seen.shape[2:])
 
     def transpose(tau: Tensor) -> Tensor:
-        found = (weight.T @ tau.flatten(2)).reshape(len(tau), -1, *tau.shape[2:])
+        found = (weight.T @ tau.flatten(2)).reshape(len(tau), weight.shape[1], *tau.shape[2:])
         if found.shape[2:] == like.shape[2:]:
             return found
         whole = found.new_zeros(*found.shape[:2], *like.shape[2:])
@@ -124,6 +127,9 @@ class ConvMap:
         """Whether every output looks at a single place."""
         return all(size == 1 for size in self.weight.shape[2:]) and not any(self._pads())
 
+    def _suits_products(self, like: Tensor) -> bool:
+        return math.prod(like.shape[2:]) >= LARGE or self.weight.numel() <= SMALL
+
     @cached_property
     def holes(self) -> Holes | None:
         """Where the kernel is 0; it is looked at once."""
@@ -142,7 +148,7 @@ class ConvMap:
 
     def as_is(self, like: Tensor) -> Linear:
         """The convolution with the coefficients as they are."""
-        if self.groups == 1 and self._single and math.prod(like.shape[2:]) >= LARGE:
+        if self.groups == 1 and self._single and self._suits_products(like):
             return _by_products(self.weight.flatten(1), self.stride, like)
         even = all(before == after for before, after in self.padding)
         pads = tuple(before for before, _ in self.padding) if even else (0,) * len(self.stride)
@@ -154,6 +160,10 @@ class ConvMap:
             return convolve(
                 padded, self.weight, None, self.stride, pads, self.dilation, self.groups
             )
+
+        few = like.device.type == "cpu" and self.groups == 1 and self.weight.shape[1] <= FEW
+        if few and even and len(pads) == 2:
+            return Linear(forward, lambda tau: self._by_patches(tau, pads, like))
 
         def transpose(tau: Tensor) -> Tensor:
             padded = F.pad(like, uneven) if uneven else like
@@ -173,6 +183,15 @@ class ConvMap:
             return F.pad(grad, [-n for n in uneven]) if uneven else grad
 
         return Linear(forward, transpose)
+
+    def _by_patches(self, tau: Tensor, pads: tuple[int, ...], like: Tensor) -> Tensor:
+        """The transpose by a product of matrices, and its patches added up.
+
+        With few input channels that takes half the time of torch's own on a processor.
+        """
+        patches = self.weight.flatten(1).T @ tau.flatten(2)
+        sides, kernel = like.shape[2:], self.weight.shape[2:]
+        return F.fold(patches, sides, kernel, self.dilation, pads, self.stride)
 
     def connections(self, x: Tensor) -> Connections:
         """All connections, for the direct form."""

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.conv import ConvMap
-from biasmatters.affine.maps.counting import Holes
+from biasmatters.affine.maps.counting import NARROW, Holes
 from biasmatters.affine.masks import present, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing
 
@@ -45,9 +46,37 @@ def share_evenly(
     if mixing.a_point:
         return _at_points(mixing, x, tau, to_all)
     holes = mixing.holes
-    if holes is None or (len(holes.places) and not holes.by_rows):
+    if holes is None or (len(holes.places) and (not holes.by_rows or _narrow(mixing))):
         return None
     return _Even(mixing, holes, x, tau, to_all).split()
+
+
+def share_bent_evenly(
+    mixing: Mixing, x: Tensor, bent: Bent
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """The same at points for bias above a bend; what units without any input have goes to all.
+
+    Returns:
+        The inputs' bias; the size of what went evenly to all, ``(N,)``; and the sum of what has
+        no input in reach at all, likewise, None for nothing.
+    """
+    if not isinstance(mixing, ConvMap) or mixing.groups > 1 or not mixing.a_point:
+        return None
+    if not kernels.fit(x, bent.y, mixing.weight) or _many(mixing):
+        return None
+    from biasmatters.kernels import points
+
+    return points.split_bent(x, bent.parts(), mixing.cuts)
+
+
+def _narrow(conv: ConvMap) -> bool:
+    """Whether a convolution of all channels costs less than what zeros take besides."""
+    return conv.weight.shape[1] < NARROW
+
+
+def _many(conv: ConvMap) -> bool:
+    """Whether too many coefficients are 0 to be taken off one by one."""
+    return len(conv.cuts.channels) > FEW * conv.weight.numel()
 
 
 def _at_points(
@@ -56,10 +85,9 @@ def _at_points(
     """Where outputs and inputs lie at the same places; None if many coefficients are 0."""
     from biasmatters.kernels import points, shares
 
-    cuts = conv.cuts
-    if len(cuts.channels) > FEW * conv.weight.numel():
+    if _many(conv):
         return None
-    beta, some_without = points.split(x, tau, cuts, to_all=to_all)
+    beta, some_without = points.split(x, tau, conv.cuts, to_all=to_all)
     if not some_without:
         return beta, None
     seen = torch.ones_like(x) if to_all else shares.present(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,13 +44,20 @@ def branches(
     """
     shape = call.output.shape
 
-    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
-        pulled = split.meet(values, coefficients, tau.reshape(shape))
+    def given(parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What the branches get, as the inputs that they are made of."""
         table: dict[int, Tensor] = {}
-        for value, part in zip(values, pulled, strict=True):
+        for value, part in zip(values, parts, strict=True):
             part = part.sum_to_size(value.shape)
             table[id(value)] = table[id(value)] + part if id(value) in table else part
         return tuple(table[id(t)] for t in call.inputs)
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        return given(split.meet(values, coefficients, tau.reshape(shape)))
+
+    def transpose(grad: Tensor) -> tuple[Tensor, ...]:
+        parts = given([_times(grad, c) for c in coefficients])
+        return tuple(part.to(t.dtype) for part, t in zip(parts, call.inputs, strict=True))
 
     def intercept() -> Tensor:
         linear = sum(
@@ -70,7 +78,15 @@ def branches(
         not product,
         foldable=not product,
         law=None if product else PerChannel(),
+        transpose=transpose,
     )
+
+
+def _times(values: Tensor, factor: Any) -> Tensor:
+    """A product, or the values themselves where it is by 1."""
+    if isinstance(factor, Tensor):
+        return values * factor.detach()
+    return values if factor == 1 else values * factor
 
 
 def weighted_sum(call: Call, a: Any, b: Any, factor_a: float, factor_b: float) -> Form:

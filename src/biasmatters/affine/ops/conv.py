@@ -14,6 +14,7 @@ from biasmatters.affine.call import Call
 from biasmatters.affine.form import Form, Split, mixing
 from biasmatters.affine.law import PerChannel
 from biasmatters.affine.maps.conv import ConvMap
+from biasmatters.affine.maps.planes import back_by_planes
 from biasmatters.affine.maps.transposed_conv import TransposedConvMap
 from biasmatters.affine.ops.dense import require_constant
 from biasmatters.affine.registry import decomposes, handles
@@ -55,7 +56,18 @@ def convolution(call: Call) -> Form:
         dilation,
         call.arg(6, "groups", 1),
     )
-    return _batched(call, made, bias, axes)
+    form = _batched(call, made, bias, axes)
+    # Under autocast what is computed has another format than what it is computed of.
+    formats = {call.inputs[0].dtype, weight.dtype, call.output.dtype}
+    if form.law is None or len(formats) > 1:
+        return form
+    return replace(form, transpose=lambda grad: _transposed(made, call.inputs[0].detach(), grad))
+
+
+def _transposed(made: ConvMap, x: Tensor, grad: Tensor) -> tuple[Tensor]:
+    """The gradient at the input of a convolution."""
+    found = back_by_planes(made, x, grad)
+    return (made.as_is(x).transpose(grad) if found is None else found,)
 
 
 def _batched(call: Call, made: ConvMap | TransposedConvMap, bias: Tensor | None, axes: int) -> Form:
@@ -69,7 +81,7 @@ def _batched(call: Call, made: ConvMap | TransposedConvMap, bias: Tensor | None,
         x = call.inputs[0].detach().unsqueeze(0)
         return (split.mix(made, x, tau.unsqueeze(0), 0).squeeze(0),)
 
-    return replace(form, pull=pull, law=None)
+    return replace(form, pull=pull, law=None, maker=None)
 
 
 @handles("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

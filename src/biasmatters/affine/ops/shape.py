@@ -108,7 +108,10 @@ def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
         (spread,) = split.spread(call, *orphans)
         return (tau[window] + spread,)
 
-    return Form("routing", pull, nothing, None, True, None)
+    def transpose(grad: Tensor) -> tuple[Tensor]:
+        return (grad[window],)
+
+    return Form("routing", pull, nothing, transpose=transpose)
 
 
 def _is_flat(tau: Tensor, pads: Sequence[int]) -> bool:

@@ -1,0 +1,156 @@
+"""The gradient at every recorded operation: by autograd, or step by step, which is faster.
+
+Autograd goes through a convolution, its batch-norm and its ReLU one after the other and writes each
+gradient to memory. Here what follows a mixing operation one to one is gone through together, in the
+pass that finds the chain's part of the ledger as well, and convolutions go by maps that know them;
+all else is autograd's, one operation at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.bent import bounds_of
+from biasmatters.affine.chain import Composition, Made
+from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.graph import functions_behind
+
+
+@dataclass
+class Gradients:
+    """What a backward pass found.
+
+    Attributes:
+        inputs: By each of the model's inputs, None where the value does not depend on it.
+        outputs: By the output of each operation that was asked for, by its place.
+        sums: What `biasmatters.kernels.bends.weigh` finds, by the place of a chain's first.
+    """
+
+    inputs: tuple[Tensor | None, ...]
+    outputs: dict[int, Tensor | None]
+    sums: dict[int, Tensor] = field(default_factory=dict)
+
+
+def by_autograd(
+    value: Tensor, leaves: Sequence[Tensor], made: Sequence[Made], places: Sequence[int]
+) -> Gradients:
+    """Autograd's own, in one pass.
+
+    Args:
+        value: What is explained, ``(N,)``.
+        leaves: The model's inputs.
+        made: The recorded operations.
+        places: Of which of them the gradient is asked for.
+
+    Raises:
+        UnsupportedOperationError: For what autograd itself refuses; that is no fault of a form.
+    """
+    outputs = [made[i][0].call.output for i in places]
+    grads = _autograd(value, [*leaves, *outputs], torch.ones_like(value), keep=False)
+    return Gradients(grads[: len(leaves)], dict(zip(places, grads[len(leaves) :], strict=True)))
+
+
+def step_by_step(
+    value: Tensor,
+    root: Tensor,
+    leaves: Sequence[Tensor],
+    made: Sequence[Made],
+    places: Sequence[int],
+    chains: Mapping[int, Composition],
+) -> Gradients:
+    """The same, chain by chain.
+
+    Args:
+        value: As in `by_autograd`.
+        root: The recorded tensor that the value was made of.
+        leaves: Likewise.
+        made: Likewise.
+        places: Likewise.
+        chains: What chains come to, by the place of their first.
+    """
+    from biasmatters.kernels import bends
+
+    within = {i for chain in chains.values() for i in chain.followers}
+    asked, found = set(places), Gradients((), {})
+    arrived: dict[int, Tensor] = {}
+    _add(arrived, [root], _autograd(value, [root], torch.ones_like(value)))
+    for i in reversed(range(len(made))):
+        if i in within:
+            continue
+        chain = chains.get(i)
+        top = i if chain is None else chain.followers[-1]
+        y = made[top][0].call.output
+        grad = arrived.pop(id(y), None)
+        if top in asked:
+            found.outputs[top] = grad
+        if grad is None:
+            continue
+        if chain is not None:
+            grad = grad.contiguous()
+            found.outputs[top] = grad
+            limits = bounds_of(chain.bend, y)
+            grad, found.sums[i] = bends.pass_back(grad, y.detach(), chain.gain, limits)
+        _add(arrived, made[i][0].call.inputs, _through(made[i], grad))
+    found.inputs = tuple(arrived.get(id(leaf)) for leaf in leaves)
+    _let_go(made)
+    return found
+
+
+def _let_go(made: Sequence[Made]) -> None:
+    """Cut autograd's graph, which holds what chains have in between; views keep theirs."""
+    for node, _ in made:
+        if not node.call.output._is_view():  # noqa: SLF001 - no public one
+            node.call.output.detach_()
+
+
+def can_go_step_by_step(value: Tensor, leaves: Sequence[Tensor], made: Sequence[Made]) -> bool:
+    """Whether only the operations have a say in the backward pass: no hook, no own function."""
+    tensors = [*leaves, *(node.call.output for node, _ in made)]
+    if any(tensor._backward_hooks for tensor in tensors):  # noqa: SLF001 - no public one
+        return False
+    own = torch.autograd.function.BackwardCFunction
+    return not any(isinstance(function, own) for function in functions_behind(value))
+
+
+def _add(
+    arrived: dict[int, Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> None:
+    for x, grad in zip(inputs, grads, strict=True):
+        if grad is not None:
+            old = arrived.get(id(x))
+            arrived[id(x)] = grad if old is None else old + grad
+
+
+def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
+    """The gradients at an operation's inputs."""
+    node, form = made
+    call = node.call
+    if form.transpose is not None:
+        return form.transpose(grad.to(call.output.dtype))
+    if len(call.inputs) > 1:
+        # One of them may be made of another, and autograd would go on from that to this.
+        return call.vjp(grad)
+    # The graph is kept: several outputs of an operation go through it one after the other.
+    return _autograd(call.output, call.inputs, grad)
+
+
+def _autograd(
+    value: Tensor, by: Sequence[Tensor], grad: Tensor, *, keep: bool = True
+) -> tuple[Tensor | None, ...]:
+    try:
+        return torch.autograd.grad(
+            value, by, grad.to(value.dtype), retain_graph=keep, allow_unused=True
+        )
+    except RuntimeError as error:
+        in_place = "inplace operation" in str(error)
+        raise UnsupportedOperationError(
+            "",
+            "the backward pass",
+            f"autograd refuses it ({str(error).splitlines()[0]})",
+            "The model must be one that plain PyTorch can differentiate."
+            + (" Give .clone() of a constant that is changed later." if in_place else ""),
+        ) from error

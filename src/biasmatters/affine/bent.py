@@ -1,0 +1,63 @@
+"""Bias above a bend, before anybody has written down what goes on below it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from biasmatters.affine.law import Bend
+
+
+@dataclass(frozen=True)
+class Bent:
+    """What arrived above a bend, and what constants put in below it.
+
+    Attributes:
+        beta: ``(N, C, *space)`` what arrived, None for nothing.
+        grad: The gradient there, None where no constant meets it.
+        y: The value there.
+        shift: ``(C,)`` the constant below the bend.
+        bend: None where there is none.
+    """
+
+    beta: Tensor | None
+    grad: Tensor | None
+    y: Tensor
+    shift: Tensor
+    bend: Bend | None
+
+    def written_out(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The bias of the units below the bend.
+
+        Returns:
+            What they hand on, like y; what they do not because they hold a bound, None for
+            nothing; and the size of the latter, ``(N,)``.
+        """
+        from biasmatters.kernels import bends
+
+        bounds = bounds_of(self.bend, self.y)
+        share, lost = bends.carry(self.beta, self.grad, self.y, self.shift, bounds)
+        mass = lost.sum(1)
+        if not bool((mass != 0).any()):
+            return share, None, mass
+        return share, bends.strand(self.beta, self.grad, self.y, bounds), mass
+
+    def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """As kernels take it: what arrived, the gradient, the value, the constant and the bend."""
+        bounds = bounds_of(self.bend, self.y)
+        beta = torch.zeros_like(self.y) if self.beta is None else self.beta
+        if self.grad is not None:
+            return beta, self.grad, self.y, self.shift, bounds
+        # A constant of 0 takes any gradient.
+        bounds[2:] = 0
+        return beta, beta, self.y, torch.zeros_like(self.shift), bounds
+
+
+def bounds_of(bend: Bend | None, like: Tensor) -> Tensor:
+    """A bend as kernels take it: its bounds, and the constants that are held there."""
+    ends = (-math.inf, math.inf) if bend is None else (bend.low, bend.high)
+    held = [0.0 if math.isinf(bound) else bound for bound in ends]
+    return torch.tensor([*ends, *held], dtype=like.dtype)
