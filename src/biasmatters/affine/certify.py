@@ -20,7 +20,7 @@ def relative(dtype: torch.dtype) -> float:
 
 
 def linear_part(point: Point) -> Tensor:
-    """``w . x`` for each sample, ``(N,)``, by the gradient that autograd gave."""
+    """``w . x`` for each sample, ``(N,)``, by the gradient of the recording."""
     parts = [row_sums(w * x.detach()) for w, x in zip(point.weights, point.inputs, strict=True)]
     return torch.stack(parts).sum(0)
 

@@ -136,9 +136,7 @@ class Walk:
         if self.bent is None or self.probe is not None or self.fallback != "uniform":
             return None
         x = link.node.call.inputs[0].detach()
-        if x.dtype != bent.y.dtype or (
-            self._scale is not None and passing(self._scale) is not None
-        ):
+        if x.dtype != bent.y.dtype or passing(self._scale) is not None:
             return None
         if place(x) not in self.finite and not bool(x.sum().isfinite()):
             return None
@@ -180,7 +178,7 @@ class Walk:
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None] | None:
         a, b = (value.detach() for value in values)
         numbers = [float(c) for c in coefficients if not isinstance(c, Tensor)]
-        slopes = None if self._scale is None else passing(self._scale)
+        slopes = passing(self._scale)
         alike = a.shape == b.shape == tau.shape and kernels.fit(tau, a, b)
         if len(numbers) < 2 or slopes is not None or not alike:
             return None
