@@ -18,7 +18,7 @@ from biasmatters.affine.maps import planes
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.walker import Walk
 from biasmatters.kernels import without_kernels
-from biasmatters.rules import SplitsBent, make_rule
+from biasmatters.rules import SplitsBent, Uniform, make_rule
 from biasmatters.types import Attribution
 from tests.affine.nets import seeded
 from tests.affine.test_chains import (
@@ -363,6 +363,36 @@ def test_bias_above_a_bend_is_that_below_it(kind: str, arrives: str, rule: str) 
         assert_close(found[1], rest.abs().sum((1, 2, 3)), 1e-10)
         assert found[2] is not None
         assert_close(found[2], lost.sum((1, 2, 3)), 1e-10)
+
+
+@pytest.mark.parametrize("arrives", ARRIVES)
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_whole_convolutions_without_zeros(geometry: str, arrives: str) -> None:
+    """One plane of sums stands for all channels, also of what is held and of what has no input."""
+    shape, made = GEOMETRIES[geometry], Uniform()
+    weight = numbers(5, 4, *shape.kernel, dtype=torch.float64, seed=3, holes=0.0)
+    conv = ConvMap(weight, shape.stride, shape.padding, shape.dilation, 1)
+    fits = shape.fits and prod(shape.stride) <= planes.WASTE
+    for seed, bend in enumerate((Bend(0.0, holds=False), Bend(0.0, 1.0), Bend(0.25, 0.5))):
+        x = numbers(2, 4, *shape.space, dtype=torch.float64, seed=seed, holes=0.3)
+        x[1, :, : shape.space[0] // 2 + 1] = 0
+        bent = bent_of((2, 5, *shape.outputs), arrives, bend)
+        found = made.split_bent(conv, x, bent)
+        assert (found is None) == (not fits)
+        if found is None:
+            continue
+        tau, held, _ = bent.written_out()
+        held = torch.zeros_like(tau) if held is None else held
+        with without_kernels():
+            beta, live = made.split(conv, x, tau, None)
+            assert isinstance(live, Tensor)
+            rest = held + tau * (1 - live)
+            extra, lost = hand_to_support(conv, x, rest, 0)
+        assert_close(found[0], beta + extra, 1e-10)
+        assert_close(found[1], rest.abs().sum((1, 2, 3)), 1e-10)
+        lost = torch.zeros_like(tau) if lost is None else lost
+        orphans = torch.zeros(2).double() if found[2] is None else found[2]
+        assert_close(orphans, lost.sum((1, 2, 3)), 1e-10)
 
 
 def test_what_planes_are_not_made_for() -> None:

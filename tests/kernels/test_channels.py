@@ -28,3 +28,19 @@ def test_every_channel_of_a_place_gets_the_same(shape: tuple[int, ...], dtype: t
     x = numbers(*shape, dtype=dtype, seed=1)
     present = numbers(shape[0], 1, *shape[2:], dtype=dtype, seed=2)
     assert_close(channels.give(x, present), (x != 0).to(dtype) * present)
+    rest = numbers(shape[0], 1, *shape[2:], dtype=dtype, seed=3)
+    assert_close(channels.give(x, present, rest), (x != 0).to(dtype) * present + rest)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("shape", [*SHAPES, *WIDE])
+def test_sums_of_bias_above_a_bend(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    beta, grad, y = (numbers(*shape, dtype=dtype, seed=seed) for seed in (1, 2, 3))
+    y, shift = y.clamp(-0.5, 1.0), numbers(shape[1], dtype=dtype, seed=4)
+    bounds = torch.tensor([-0.5, 1.0, -0.25, 0.75], dtype=dtype)
+    inside, at = (y > -0.5) & (y < 1.0), torch.where(y < 0, -0.25, 0.75).to(dtype)
+    constant = shift.reshape(-1, *(1,) * (len(shape) - 2))
+    total = beta + grad * torch.where(inside, constant, at)
+    parts = [total * inside, (total * inside).abs(), total * ~inside, (total * ~inside).abs()]
+    wanted = torch.stack([part.sum(1, keepdim=True) for part in parts])
+    assert_close(channels.sum_bent((beta, grad, y, shift, bounds)), wanted)

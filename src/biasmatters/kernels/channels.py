@@ -38,6 +38,43 @@ def _sum(start: int, stop: int, spans: int, x: Any, out: Any) -> None:
 
 
 @compiled
+def _sum_bent(
+    start: int, stop: int, spans: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any,
+    sums: Any
+) -> None:  # fmt: skip
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero = y.dtype.type(0)
+    for k in range(start, stop):
+        n, first = k // spans, (k % spans) * SPAN
+        last = min(first + SPAN, y.shape[2])
+        passed, size = sums[0, n, first:last], sums[1, n, first:last]
+        held, held_size = sums[2, n, first:last], sums[3, n, first:last]
+        passed[:], size[:], held[:], held_size[:] = zero, zero, zero, zero
+        for c in range(y.shape[1]):
+            b, g, v = beta[n, c, first:last], grad[n, c, first:last], y[n, c, first:last]
+            constant = shift[c]
+            for i in range(len(v)):
+                inside = (v[i] > low) & (v[i] < high)
+                h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+                total = b[i] + g[i] * (constant if inside else h)
+                live = total if inside else zero
+                passed[i] += live
+                size[i] += abs(live)
+                held[i] += total - live
+                held_size[i] += abs(total - live)
+
+
+@compiled
+def _give_both(start: int, stop: int, x: Any, some: Any, rest: Any, out: Any) -> None:
+    channels, zero = x.shape[1], x.dtype.type(0)
+    for p in range(start, stop):
+        n, c = p // channels, p % channels
+        v, s, r, o = x[n, c], some[n], rest[n], out[n, c]
+        for i in range(len(o)):
+            o[i] = r[i] + (s[i] if v[i] != zero else zero)
+
+
+@compiled
 def _give(start: int, stop: int, x: Any, some: Any, out: Any) -> None:
     channels, zero = x.shape[1], x.dtype.type(0)
     for p in range(start, stop):
@@ -65,14 +102,36 @@ def sum_channels(x: Tensor) -> Tensor:
     return _over_channels(_sum, x)
 
 
-def give(x: Tensor, present: Tensor) -> Tensor:
+def sum_bent(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """Sums over the channels of bias above a bend.
+
+    Args:
+        bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
+
+    Returns:
+        ``(4, N, 1, *space)``: of what goes on below the bend, of its sizes, of what units keep
+        because they hold a bound, and of its sizes.
+    """
+    beta, grad, y, shift, bounds = bent
+    sums = y.new_empty(4, y.shape[0], 1, *y.shape[2:])
+    spans = -(-y[0, 0].numel() // SPAN)
+    arrays = [*(stacks(t) for t in (beta, grad, y)), shift.numpy(), bounds.numpy()]
+    run(_sum_bent, len(y) * spans, 2 * y.numel(), spans, *arrays, sums.flatten(2).numpy())
+    return sums
+
+
+def give(x: Tensor, present: Tensor, rest: Tensor | None = None) -> Tensor:
     """The same for every channel of a place.
 
     Args:
         x: ``(N, C, *space)``.
         present: ``(N, 1, *space)`` what entries get that are not 0.
+        rest: Likewise, what all of them get besides, None for nothing.
     """
     out = x.new_empty(x.shape)
-    rows = x.shape[0] * x.shape[1]
-    run(_give, rows, x.numel(), stacks(x), stacks(present)[:, 0], stacks(out))
+    rows, planes = x.shape[0] * x.shape[1], [stacks(present)[:, 0]]
+    if rest is not None:
+        planes.append(stacks(rest)[:, 0])
+    kernel = _give if rest is None else _give_both
+    run(kernel, rows, x.numel(), stacks(x), *planes, stacks(out))
     return out

@@ -25,15 +25,15 @@ from biasmatters.kernels.machine_code import compiled, planes, run
 SPAN, STEP = 2048, 64
 # Taps, and places, from which on taps that are all 1 go along rows and down columns apart.
 MANY, WIDE = 16, 128
-Sizes = Literal["size", "presence", "everything"]
-_CODES: dict[Sizes, int] = {"size": 0, "presence": 1, "everything": 2}
+Sizes = Literal["size", "presence", "everything", "count"]
+_CODES: dict[Sizes, int] = {"size": 0, "presence": 1, "everything": 2, "count": 3}
 
 
 @compiled
 def _measure(x: Any, code: int, sizes: Any) -> None:
     """The sizes of a plane's inputs."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    if code == 0:
+    if code in (0, 3):
         for i in range(len(x)):
             sizes[i] = abs(x[i])
     elif code == 1:
@@ -218,8 +218,11 @@ def _split(
             lost[p] = zero
             _leave(tau[p], share, columns, down, step, lost[p])
         _hand(share, even, used[:some], returns[:some], way, far, flat_far, given)
-        for i in range(x.shape[1]):
-            beta[p, i] = given[i] * sizes[i]
+        if code == 3:
+            beta[p] = given[: x.shape[1]]
+        else:
+            for i in range(x.shape[1]):
+                beta[p, i] = given[i] * sizes[i]
 
 
 def split(
@@ -241,7 +244,8 @@ def split(
         padding: Before and after, for each axis.
         dilation: For each axis.
         stride: Likewise.
-        sizes: What an input counts: its ``size``, its ``presence``, or ``everything`` alike.
+        sizes: What an input counts: its ``size``, its ``presence``, or ``everything`` alike; with
+            ``count`` x says how many inputs lie at a place, and the result is what each gets.
         least: As in `biasmatters.kernels.shares.divide`.
 
     Returns:

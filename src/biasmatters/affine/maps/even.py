@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.axis import row_sums
 from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.counting import NARROW, Holes
+from biasmatters.affine.maps.planes import fits_planes
 from biasmatters.affine.masks import present, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing
 
@@ -54,19 +56,48 @@ def share_evenly(
 def share_bent_evenly(
     mixing: Mixing, x: Tensor, bent: Bent
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """The same at points for bias above a bend; what units without any input have goes to all.
+    """The same for bias above a bend; what units without any input have goes evenly to all.
 
     Returns:
         The inputs' bias; the size of what went evenly to all, ``(N,)``; and the sum of what has
         no input in reach at all, likewise, None for nothing.
     """
-    if not isinstance(mixing, ConvMap) or mixing.groups > 1 or not mixing.a_point:
+    if not isinstance(mixing, ConvMap) or mixing.groups > 1:
         return None
-    if not kernels.fit(x, bent.y, mixing.weight) or _many(mixing):
+    if not kernels.fit(x, bent.y, mixing.weight):
+        return None
+    if not mixing.a_point:
+        return _bent_in_windows(mixing, x, bent)
+    if _many(mixing):
         return None
     from biasmatters.kernels import points
 
     return points.split_bent(x, bent.parts(), mixing.cuts)
+
+
+def _bent_in_windows(
+    conv: ConvMap, x: Tensor, bent: Bent
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Where no coefficient is 0: one plane of sums stands for all channels."""
+    holes = conv.holes
+    if holes is None or len(holes.places) or not fits_planes(conv, x, bent.y):
+        return None
+    from biasmatters.kernels import channels, windows
+
+    live, sizes, held, held_sizes = channels.sum_bent(bent.parts())
+    mass = held_sizes.flatten(1).sum(1)
+    how = (conv.padding, conv.dilation, conv.stride)
+    ones = x.new_ones(1, 1, *conv.weight.shape[2:])
+    count = channels.count_present(x)
+    plane, lost = windows.split(count, live, ones, *how, "count", (0.0, LEAST))
+    if lost is not None:
+        mass = mass + sizes.mul(lost != 0).flatten(1).sum(1)
+        held = held + lost
+    if not bool((mass != 0).any()):
+        return channels.give(x, plane), mass, None
+    rest, orphans = windows.split(count, held, ones, *how, "everything", (0.0, LEAST))
+    beta = channels.give(x, plane, rest.div_(x.shape[1]))
+    return beta, mass, None if orphans is None else row_sums(orphans)
 
 
 def _narrow(conv: ConvMap) -> bool:

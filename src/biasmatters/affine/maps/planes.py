@@ -41,7 +41,7 @@ def share_by_planes(
     Returns:
         The inputs' bias, and the tau of units without any input, None for none.
     """
-    if not is_depthwise(mixing) or not _fits(mixing, x, tau):
+    if not is_depthwise(mixing) or not fits_planes(mixing, x, tau):
         return None
     from biasmatters.kernels import windows
 
@@ -66,7 +66,7 @@ def share_bent_by_planes(
         The inputs' bias; the size of what went evenly to all, ``(N,)``; and the sum of what has
         no input in reach at all, likewise, None for nothing.
     """
-    if not is_depthwise(mixing) or not _fits(mixing, x, bent.y):
+    if not is_depthwise(mixing) or not fits_planes(mixing, x, bent.y):
         return None
     from biasmatters.kernels import windows
 
@@ -78,15 +78,15 @@ def share_bent_by_planes(
 
 def back_by_planes(mixing: Mixing, x: Tensor, grad: Tensor) -> Tensor | None:
     """The gradient at the input for one at the output, None where another way has to be taken."""
-    if not is_depthwise(mixing) or not _fits(mixing, x, grad):
+    if not is_depthwise(mixing) or not fits_planes(mixing, x, grad):
         return None
     from biasmatters.kernels import windows
 
     return windows.spread(grad, mixing.weight, x, mixing.padding, mixing.dilation, mixing.stride)
 
 
-def _fits(conv: ConvMap, x: Tensor, tau: Tensor) -> bool:
-    """Whether the kernels can take a convolution, and its windows overlap enough."""
+def fits_planes(conv: ConvMap, x: Tensor, tau: Tensor) -> bool:
+    """Whether kernels can take the planes of a convolution, and its windows overlap enough."""
     if x.ndim != 4 or prod(conv.stride) > WASTE or not kernels.fit(x, tau, conv.weight):
         return False
     from biasmatters.kernels import windows
