@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 # Threads that wait politely: several times faster where other programs run beside this one.
 export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 1000
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 
 # Rounds that an idle thread of libgomp waits before it sleeps, some microseconds: long enough for
 # the next layer of a network, too short to be in another program's way.
@@ -28,8 +29,7 @@ def wait_politely() -> None:
     where other programs run beside this one. Without any spinning, though, networks of small layers
     take twice as long. A choice in ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` stands.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE").upper() == "PASSIVE":
         os.environ.setdefault("GOMP_SPINCOUNT", ROUNDS)
 
 
@@ -46,11 +46,14 @@ def keep_memory() -> None:
     """Let glibc keep freed memory for the next tensor, in place of giving it back each time.
 
     It gives back every block beyond 32 MiB, and what is free at the heap's end: the next tensor
-    is made of new pages, each of which the system fills with zeros first. Nothing is done without
-    glibc, or where ``MALLOC_MMAP_MAX_`` or ``MALLOC_TRIM_THRESHOLD_`` says what to do.
+    is made of new pages, each of which the system fills with zeros first. The price is that a
+    process keeps the most that it ever needed, up to 2 GiB. Nothing is done without glibc, or where
+    ``MALLOC_MMAP_MAX_``, ``MALLOC_TRIM_THRESHOLD_`` or ``GLIBC_TUNABLES`` says what to do.
     """
-    chosen = {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ)
-    if platform.libc_ver()[0] == "glibc" and not chosen:
+    chosen = {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"} & set(os.environ)
+    if chosen or sys.platform != "linux":
+        return
+    if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, _HELD)

@@ -881,3 +881,52 @@ def test_slopes_that_are_infinite() -> None:
         network[1].weight[1] = 0
         network[1].weight[2] = -1.5
     assert math.isfinite(float(compare(network, picture(2)).weights[0].sum()))
+
+
+PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "matmul": lambda a, b: a @ b.mT,
+    "einsum": lambda a, b: torch.einsum("nij,nkj->nik", a, b),
+    "baddbmm": lambda a, b: torch.baddbmm(a, a, b),
+    "attention": lambda a, b: F.scaled_dot_product_attention(a, b, b),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_products_of_two_under_autocast(product: str) -> None:
+    """What is run again outside of autocast would not be the same."""
+    net = Net()
+    seeded(net)
+    net.float()
+
+    def model(x: Tensor) -> Tensor:
+        y = F.relu(net.norm(net.a(x)))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            z = net.b(y)
+            made = PRODUCTS[product](z.flatten(0, 1), y.flatten(0, 1))
+        return net.head(made.float().reshape(y.shape).mean((2, 3)))  # type: ignore[no-any-return]
+
+    found = bm.BiasBackprop(model, "uniform").explain(picture(2).float(), 1)
+    assert bool(found.map.isfinite().all())
+
+
+def test_a_caller_under_autocast() -> None:
+    net = Net()
+    seeded(net)
+    net.float()
+
+    def model(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return net.head(F.relu(net.norm(net.a(x.float()))).mean((2, 3)))  # type: ignore[no-any-return]
+
+    x = picture(2).float()
+    wanted = bm.BiasBackprop(model, "uniform").explain(x, 1).map
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = bm.BiasBackprop(model, "uniform").explain(x, 1).map
+    assert torch.equal(found, wanted)
+
+
+def test_no_gradient_is_kept_where_no_constant_meets_it() -> None:
+    layers = [nn.Conv2d(4, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(100, 3)]
+    found, stepped = stepwise(nn.Sequential(*layers).double(), (picture(2),))
+    assert stepped
+    assert [step.grad is None for step in found.steps] == [True, True, True, False]

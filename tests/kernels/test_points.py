@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels import points
+from biasmatters.kernels.cuts import find_cuts
 from biasmatters.kernels.points import SPAN
 from tests.kernels.test_bends import BENDS
 from tests.kernels.values import FORMATS, assert_close, numbers, one_by_one
@@ -41,7 +42,7 @@ def by_loop(x: Tensor, tau: Tensor, weight: Tensor, *, to_all: bool) -> tuple[Te
 @pytest.mark.parametrize("kind", ["none", "few", "many", "a row", "a column", "all"])
 def test_cuts_are_the_zeros(kind: str) -> None:
     weight = weights(kind, 6, 5, torch.float32)
-    cuts = points.find_cuts(weight)
+    cuts = find_cuts(weight)
     gone = [[q for q in range(5) if float(weight[p, q]) == 0] for p in range(6)]
     assert cuts.whole.tolist() == [p for p in range(6) if not gone[p]]
     assert cuts.units.tolist() == [p for p in range(6) if gone[p]]
@@ -62,7 +63,7 @@ def test_shares_are_those_of_a_loop_over_units(
 ) -> None:
     x, tau = numbers(2, 5, *space, dtype=dtype, seed=1), numbers(2, 4, *space, dtype=dtype, seed=2)
     weight = weights(kind, 4, 5, dtype)
-    beta, missed = points.split(x, tau, points.find_cuts(weight), to_all=to_all)
+    beta, missed = points.split(x, tau, find_cuts(weight), to_all=to_all)
     wanted, alone = by_loop(x, tau, weight, to_all=to_all)
     assert_close(beta, wanted)
     gone = ~(weight != 0).any(0)
@@ -77,7 +78,7 @@ def test_few_units_and_few_channels(units: int, inputs: int, to_all: bool) -> No
     x = numbers(3, inputs, 11, dtype=torch.float64, seed=1)
     tau = numbers(3, units, 11, dtype=torch.float64, seed=2)
     weight = weights("some", units, inputs, torch.float64)
-    beta, missed = points.split(x, tau, points.find_cuts(weight), to_all=to_all)
+    beta, missed = points.split(x, tau, find_cuts(weight), to_all=to_all)
     wanted, alone = by_loop(x, tau, weight, to_all=to_all)
     assert_close(beta, wanted)
     assert bool(alone.any()) == missed
@@ -86,7 +87,7 @@ def test_few_units_and_few_channels(units: int, inputs: int, to_all: bool) -> No
 @pytest.mark.parametrize("at", [0, SPAN - 1, SPAN, SPAN + 3])
 def test_a_single_place_without_inputs_is_told(at: int) -> None:
     x, tau = torch.ones(1, 3, SPAN + 4), torch.ones(1, 2, SPAN + 4)
-    cuts = points.find_cuts(torch.ones(2, 3))
+    cuts = find_cuts(torch.ones(2, 3))
     assert not points.split(x, tau, cuts, to_all=False)[1]
     x[0, :, at] = 0
     beta, missed = points.split(x, tau, cuts, to_all=False)
@@ -113,7 +114,7 @@ def test_cuts_are_those_of_a_naive_listing(
 ) -> None:
     for seed in range(3):
         weight = numbers(*shape, dtype=dtype, seed=seed, holes=holes).requires_grad_()
-        cuts = points.find_cuts(weight)
+        cuts = find_cuts(weight)
         found = cuts.whole, cuts.units, cuts.firsts, cuts.channels, cuts.dead
         assert tuple(t.tolist() for t in found) == naive_cuts(weight)
         assert {str(t.dtype) for t in found} == {"int64"}
@@ -121,7 +122,7 @@ def test_cuts_are_those_of_a_naive_listing(
 
 def test_the_smallest_number_cuts_nothing_and_a_nan_neither() -> None:
     weight = torch.tensor([[1e-45, torch.nan], [-0.0, torch.inf]])
-    cuts = points.find_cuts(weight)
+    cuts = find_cuts(weight)
     assert (cuts.units.tolist(), cuts.channels.tolist()) == ([1], [0])
     assert not len(cuts.dead)
 
@@ -174,7 +175,7 @@ def test_bias_below_a_bend_goes_where_a_loop_over_units_takes_it(
     case, weight = BentCase(space, bend, dtype), weights(kind, 4, 5, dtype)
     given = [case.x, *case.bent, weight]
     before = [t.clone() for t in given]
-    beta, mass, lost = points.split_bent(case.x, case.bent, points.find_cuts(weight))
+    beta, mass, lost = points.split_bent(case.x, case.bent, find_cuts(weight))
     assert all(map(torch.equal, before, given))
     wanted, size, orphans = case.by_loop(weight)
     assert_close(beta, wanted.to(dtype))
@@ -192,7 +193,7 @@ def test_bias_below_a_bend_of_few_and_many(units: int, inputs: int) -> None:
     case = BentCase((11,), "relu6", torch.float64, units, inputs)
     weight = weights("some", units, inputs, torch.float64)
     weight[0] = 0
-    beta, mass, lost = points.split_bent(case.x, case.bent, points.find_cuts(weight))
+    beta, mass, lost = points.split_bent(case.x, case.bent, find_cuts(weight))
     wanted, size, orphans = case.by_loop(weight)
     assert_close(beta, wanted)
     assert_close(mass, size)
@@ -202,7 +203,7 @@ def test_bias_below_a_bend_of_few_and_many(units: int, inputs: int) -> None:
 
 def test_mass_and_orphans_are_those_of_each_sample() -> None:
     case = BentCase((SPAN + 7,), "hard tanh", torch.float64)
-    cuts = points.find_cuts(weights("a row", 4, 5, torch.float64))
+    cuts = find_cuts(weights("a row", 4, 5, torch.float64))
     beta, mass, lost = points.split_bent(case.x, case.bent, cuts)
     assert lost is not None
     assert len(set(mass.tolist())) == len(set(lost.tolist())) == 3
@@ -217,7 +218,7 @@ def test_mass_and_orphans_are_those_of_each_sample() -> None:
 
 def test_spans_may_be_taken_one_by_one_in_any_order() -> None:
     case = BentCase((2, SPAN + 9), "relu6", torch.float64)
-    cuts = points.find_cuts(weights("few", 4, 5, torch.float64))
+    cuts = find_cuts(weights("few", 4, 5, torch.float64))
     together = points.split_bent(case.x, case.bent, cuts)
     with one_by_one() as rows:
         apart = points.split_bent(case.x, case.bent, cuts)

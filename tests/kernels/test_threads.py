@@ -14,6 +14,7 @@ from torch import Tensor
 
 from biasmatters.kernels import bends, borders, branches, channels, dense, points, pools, shares
 from biasmatters.kernels import threads as room
+from biasmatters.kernels.cuts import find_cuts
 from biasmatters.kernels.shares import ROW
 from tests.kernels.values import numbers
 
@@ -38,7 +39,7 @@ def made() -> dict[str, Callable[[], object]]:
     bounds = torch.tensor([-0.5, 1.0, -0.5, 1.0]).double()
     y, shift = c.clamp(-0.5, 1.0), some(5, seed=4)
     weight, tau = some(4, 5, seed=5), some(3, 4, 41, 67, seed=6)
-    cuts = points.find_cuts(weight)
+    cuts = find_cuts(weight)
     pooled = torch.nn.functional.max_pool2d(a, 3, 2, 1)
     bias = some(*pooled.shape, seed=7)
     wide, few, out = some(900, 700, seed=8), some(2, 700, seed=9).abs(), some(2, 900, seed=10)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters.kernels import windows
+from biasmatters.kernels.window_plan import fits
 from biasmatters.kernels.windows import SPAN, Sizes
 from tests.kernels.test_bends import BENDS
 from tests.kernels.values import FORMATS, assert_close, numbers, one_by_one
@@ -183,15 +184,15 @@ def test_shares_are_those_of_convolutions(geometry: str, dtype: torch.dtype) -> 
 
 def test_what_kernels_cannot_take_is_said() -> None:
     for made in {**GEOMETRIES, **LARGE}.values():
-        found = windows.fits(made.space, made.outputs, made.stride, made.padding)
+        found = fits(made.space, made.outputs, made.stride, made.padding)
         assert found == made.fits
     assert {name for name, made in GEOMETRIES.items() if not made.fits} == {
         "a point with strides and padding",
         "uneven the other way",
         "windows in the padding alone",
     }
-    assert not windows.fits((5, 5), (3, 3), (1, 1), ((-1, 0), (0, 0)))
-    assert not windows.fits((5, 5), (3, 3), (1, 1), ((0, 0), (0, -1)))
+    assert not fits((5, 5), (3, 3), (1, 1), ((-1, 0), (0, 0)))
+    assert not fits((5, 5), (3, 3), (1, 1), ((0, 0), (0, -1)))
 
 
 @pytest.mark.parametrize("geometry", FITTING)

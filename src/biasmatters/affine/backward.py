@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.bent import bounds_of
+from biasmatters.affine.call import Call
 from biasmatters.affine.chain import Composition, Made
 from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.form import Form
 from biasmatters.affine.graph import functions_behind
 
 
@@ -85,13 +87,13 @@ def step_by_step(
         top = i if chain is None else chain.followers[-1]
         y = made[top][0].call.output
         grad = arrived.pop(id(y), None)
+        if chain is not None and grad is not None:
+            grad = grad.to(y.dtype).contiguous()
         if top in asked:
             found.outputs[top] = grad
         if grad is None:
             continue
         if chain is not None:
-            grad = grad.contiguous()
-            found.outputs[top] = grad
             limits = bounds_of(chain.bend, y)
             grad, found.sums[i] = bends.pass_back(grad, y.detach(), chain.gain, limits)
         _add(arrived, made[i][0].call.inputs, _through(made[i], grad))
@@ -101,24 +103,46 @@ def step_by_step(
 
 
 def _let_go(made: Sequence[Made]) -> None:
-    """Cut autograd's graph, which holds what chains have in between; views keep theirs."""
+    """Cut autograd's graph, which holds what chains have in between.
+
+    A tensor that the model keeps needs no gradient from then on; what it was made by is gone, as
+    behind any backward pass. Views cannot be cut off and keep all that lies before them.
+    """
     for node, _ in made:
         if not node.call.output._is_view():  # noqa: SLF001 - no public one
             node.call.output.detach_()
 
 
 def can_go_step_by_step(value: Tensor, leaves: Sequence[Tensor], made: Sequence[Made]) -> bool:
-    """Whether only the operations have a say in the backward pass: no hook, no own function."""
+    """Whether only the operations have a say in the backward pass, and all can be gone through.
+
+    No hook has, and no function of the model's own. An operation that has to be run again, but was
+    run under autocast, so that its format is narrower than an input's, would not be the same.
+    """
     tensors = [*leaves, *(node.call.output for node, _ in made)]
     if any(tensor._backward_hooks for tensor in tensors):  # noqa: SLF001 - no public one
+        return False
+    if any(_is_run_again(form, node.call) and _is_narrow(node.call) for node, form in made):
         return False
     own = torch.autograd.function.BackwardCFunction
     return not any(isinstance(function, own) for function in functions_behind(value))
 
 
+def _is_run_again(form: Form, call: Call) -> bool:
+    """Whether the gradient comes by running an operation once more: see `_through`."""
+    return form.transpose is None and len(call.inputs) > 1
+
+
+def _is_narrow(call: Call) -> bool:
+    """Whether an output has a narrower format than an input."""
+    out = call.output.dtype
+    return any(torch.promote_types(x.dtype, out) != out for x in call.inputs)
+
+
 def _add(
     arrived: dict[int, Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
 ) -> None:
+    """Add what inputs get to what has arrived at them."""
     for x, grad in zip(inputs, grads, strict=True):
         if grad is not None:
             old = arrived.get(id(x))
@@ -131,7 +155,7 @@ def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
     call = node.call
     if form.transpose is not None:
         return form.transpose(grad.to(call.output.dtype))
-    if len(call.inputs) > 1:
+    if _is_run_again(form, call):
         # One of them may be made of another, and autograd would go on from that to this.
         return call.vjp(grad)
     # The graph is kept: several outputs of an operation go through it one after the other.
@@ -141,6 +165,7 @@ def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
 def _autograd(
     value: Tensor, by: Sequence[Tensor], grad: Tensor, *, keep: bool = True
 ) -> tuple[Tensor | None, ...]:
+    """Autograd's gradients; ``keep`` is whether to go through the same graph again."""
     try:
         return torch.autograd.grad(
             value, by, grad.to(value.dtype), retain_graph=keep, allow_unused=True

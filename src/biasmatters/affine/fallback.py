@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.maps.conv import ConvMap
-from biasmatters.affine.maps.even import share_evenly
+from biasmatters.affine.maps.even import COUNTED, LEAST, share_evenly
 from biasmatters.affine.maps.planes import share_by_planes
 from biasmatters.affine.masks import count, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
@@ -32,7 +32,7 @@ def hand_to_support(
     """
     if exponent == 0:
         together = share_evenly(mixing, x, tau, to_all=True)
-        together = together or share_by_planes(mixing, x, tau, 0, "everything", (0.0, 0.5))
+        together = together or share_by_planes(mixing, x, tau, 0, "everything", COUNTED)
         if together is not None:
             return together
     counted = exponent == 0 and isinstance(mixing, ConvMap)
@@ -41,8 +41,7 @@ def hand_to_support(
     support = mixing.power(exponent, x)
     total = _sizes(mixing, exponent, x, support)
     share = tau / total
-    # A count that is convolved may come out as a little more than 0.
-    least = 0.5 if exponent == 0 else 0.0
+    least = LEAST if exponent == 0 else 0.0
     if bool(total.amin() > least) and bool(share.sum().isfinite()):
         return support.transpose(share), None
     reached = (total > least) & share.isfinite()

@@ -26,6 +26,7 @@ from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
+from biasmatters.affine.precision import full_precision
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
 from biasmatters.affine.step import Step, Terms
@@ -248,7 +249,7 @@ def _differentiate(
     if plain or not chains or not can_go_step_by_step(chosen.value, leaves, made):
         grads = by_autograd(chosen.value, leaves, made, biased)
     else:
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(chosen.value.device):
             grads = step_by_step(chosen.value, chosen.root, leaves, made, biased, chains)
     steps = _steps(made, labels, chains, intercepts, grads)
     weights = tuple(

@@ -31,6 +31,7 @@ from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import refuse_training
 from biasmatters.affine.node import Node
+from biasmatters.affine.ownership import is_torchs
 from biasmatters.affine.registry import (
     canonical,
     find_decomposition,
@@ -108,7 +109,7 @@ class Tape(TorchFunctionMode):
         if inputs:
             values = [self._constant(tensor) for tensor in values]
         args, kwargs = exchange(args, kwargs, held, values, flat)
-        if op in ASKS:
+        if op in ASKS and is_torchs(func):
             return func(*args, **kwargs)
         if not inputs:
             return self._run_beside(func, args, kwargs, variable)

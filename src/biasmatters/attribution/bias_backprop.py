@@ -264,5 +264,6 @@ class BiasBackprop:
 
 def _with_split(rule: Rule, name: str) -> bool:
     """Whether one class has a rule's split and another method: neither is overridden."""
-    homes = [next(c for c in type(rule).__mro__ if n in vars(c)) for n in ("split", name)]
-    return homes[0] is homes[1]
+    kinds = type(rule).__mro__
+    homes = [next((c for c in kinds if n in vars(c)), None) for n in ("split", name)]
+    return homes[0] is not None and homes[0] is homes[1]

@@ -6,13 +6,13 @@ and one sum over the units stand for all, and the few cut connections are taken 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from biasmatters.kernels.cuts import Cuts
 from biasmatters.kernels.machine_code import compiled, run, stacks
 
 # Places that are worked on at a time, so that a sum over channels stays in the first cache.
@@ -88,22 +88,22 @@ def _take(to_all: bool, amount: Any, x: Any, values: Any) -> None:
 @compiled
 def _split(
     start: int, stop: int, spans: int, to_all: bool, x: Any, tau: Any, whole: Any, units: Any,
-    firsts: Any, cut: Any, dead: Any, rooms: Any, beta: Any, missed: Any
+    firsts: Any, cut: Any, dead: Any, beta: Any, missed: Any
 ) -> None:  # fmt: skip
     zero = x.dtype.type(0)
-    ones = np.ones(SPAN, x.dtype)
+    ones, rooms = np.ones(SPAN, x.dtype), np.empty((2 + len(units), SPAN), x.dtype)
     for k in range(start, stop):
         n, first = k // spans, (k % spans) * SPAN
         last = min(first + SPAN, x.shape[2])
         size = last - first
         # In the room: the count of inputs, what is handed out to all of them, and for each unit
         # with cut connections what it hands out to each of its own.
-        count, plane = rooms[k, 0, :size], rooms[k, 1, :size]
+        count, plane = rooms[0, :size], rooms[1, :size]
         _count(to_all, x, n, first, count)
         _sum(tau, whole, n, first, plane)
         missed[k] = _share(plane, count, plane)
         for u in range(len(units)):
-            mine = rooms[k, 2 + u, :size]
+            mine = rooms[2 + u, :size]
             mine[:] = count
             for j in range(firsts[u], firsts[u + 1]):
                 _take(to_all, ones, x[n, cut[j], first:last], mine)
@@ -112,7 +112,7 @@ def _split(
                 plane[i] += mine[i]
         _give(to_all, plane, x, n, first, beta)
         for u in range(len(units)):
-            mine = rooms[k, 2 + u, :size]
+            mine = rooms[2 + u, :size]
             for j in range(firsts[u], firsts[u + 1]):
                 _take(to_all, mine, x[n, cut[j], first:last], beta[n, cut[j], first:last])
         for c in dead:
@@ -182,23 +182,24 @@ def _take_back(cut: Any, mine: Any, x: Any, n: int, first: int, last: int, beta:
 @compiled
 def _split_bent(
     start: int, stop: int, spans: int, x: Any, above: Any, grad: Any, y: Any, shift: Any,
-    bounds: Any, whole: Any, units: Any, firsts: Any, cut: Any, dead: Any, rooms: Any, beta: Any,
-    mass: Any, lost: Any
+    bounds: Any, whole: Any, units: Any, firsts: Any, cut: Any, dead: Any, beta: Any, mass: Any,
+    lost: Any
 ) -> None:  # fmt: skip
     zero, count = x.dtype.type(0), np.empty(SPAN, x.dtype)
+    rooms = np.empty((1 + len(units), 4, SPAN), x.dtype)
     for k in range(start, stop):
         n, first = k // spans, (k % spans) * SPAN
         last = min(first + SPAN, x.shape[2])
         # In the room: the sums over units that see every channel, then those of each other one.
-        seen, sums = count[: last - first], rooms[k, 0]
+        seen, sums = count[: last - first], rooms[0]
         _count(False, x, n, first, seen)
-        rooms[k] = zero
+        rooms[:] = zero
         for p in whole:
             b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
             _bend(b, g, v, shift[p], bounds, sums)
         mass[k], lost[k] = _settle(seen, x.dtype.type(x.shape[1]), sums)
         for u in range(len(units)):
-            p, mine = units[u], rooms[k, 1 + u]
+            p, mine = units[u], rooms[1 + u]
             b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
             _bend(b, g, v, shift[p], bounds, mine)
             some, more = _cut_unit(cut[firsts[u] : firsts[u + 1]], x, n, first, seen, mine)
@@ -210,7 +211,7 @@ def _split_bent(
         _give_both(sums, x, n, first, last, beta)
         for u in range(len(units)):
             missing = cut[firsts[u] : firsts[u + 1]]
-            _take_back(missing, rooms[k, 1 + u], x, n, first, last, beta)
+            _take_back(missing, rooms[1 + u], x, n, first, last, beta)
         for c in dead:
             beta[n, c, first:last] = zero
 
@@ -223,68 +224,6 @@ def _give_both(sums: Any, x: Any, n: int, first: int, last: int, beta: Any) -> N
         v, b = x[n, c, first:last], beta[n, c, first:last]
         for i in range(len(b)):
             b[i] = rest[i] + (share[i] if v[i] != zero else zero)
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """Where a weight ``(P, Q)`` is 0, in arrays of integers.
-
-    Attributes:
-        whole: The units without zeros.
-        units: Those with.
-        firsts: ``(len(units) + 1,)`` where each one's begin among the channels.
-        channels: Which channels they are cut off from, unit by unit.
-        dead: Channels that no unit sees.
-    """
-
-    whole: Any
-    units: Any
-    firsts: Any
-    channels: Any
-    dead: Any
-
-
-@compiled
-def _list_zeros(weight: Any, firsts: Any, units: Any, channels: Any, seen: Any) -> int:
-    """List the zeros of each row that has any; how many rows that are."""
-    rows, found, zero = 0, 0, weight.dtype.type(0)
-    for p in range(weight.shape[0]):
-        row, begin = weight[p], found
-        for q in range(len(row)):
-            if row[q] == zero:
-                channels[found] = q
-                found += 1
-            else:
-                seen[q] = True
-        if found > begin:
-            units[rows], firsts[rows + 1] = p, found
-            rows += 1
-    return rows
-
-
-@compiled
-def _count_zeros(weight: Any) -> int:
-    """How many there are."""
-    zero, found = weight.dtype.type(0), 0
-    for p in range(weight.shape[0]):
-        row = weight[p]
-        for q in range(len(row)):
-            found += 1 if row[q] == zero else 0
-    return found
-
-
-def find_cuts(weight: Tensor) -> Cuts:
-    """Where a weight ``(P, Q)`` is 0."""
-    values = weight.detach().numpy()
-    everything, none = np.arange(len(values)), np.zeros(0, np.int64)
-    count = _count_zeros(values)
-    if not count:
-        return Cuts(everything, none, np.zeros(1, np.int64), none, none)
-    units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
-    channels, seen = np.empty(count, np.int64), np.zeros(values.shape[1], np.bool_)
-    rows = _list_zeros(values, firsts, units, channels, seen)
-    whole = np.delete(everything, units[:rows])
-    return Cuts(whole, units[:rows], firsts[: rows + 1], channels, np.flatnonzero(~seen))
 
 
 def split(x: Tensor, tau: Tensor, cuts: Cuts, *, to_all: bool) -> tuple[Tensor, bool]:
@@ -302,7 +241,6 @@ def split(x: Tensor, tau: Tensor, cuts: Cuts, *, to_all: bool) -> tuple[Tensor, 
     beta, inputs = x.new_empty(x.shape), stacks(x)
     spans = -(-inputs.shape[2] // SPAN)
     missed = torch.zeros(len(x) * spans, dtype=torch.long)
-    width = min(SPAN, inputs.shape[2])
     run(
         _split,
         len(x) * spans,
@@ -316,7 +254,6 @@ def split(x: Tensor, tau: Tensor, cuts: Cuts, *, to_all: bool) -> tuple[Tensor, 
         cuts.firsts,
         cuts.channels,
         cuts.dead,
-        x.new_empty(len(missed), 2 + len(cuts.units), width).numpy(),
         stacks(beta),
         missed.numpy(),
     )
@@ -354,7 +291,6 @@ def split_bent(
         cuts.firsts,
         cuts.channels,
         cuts.dead,
-        x.new_empty(len(mass), 1 + len(cuts.units), 4, min(SPAN, inputs.shape[2])).numpy(),
         stacks(beta),
         mass.numpy(),
         lost.numpy(),

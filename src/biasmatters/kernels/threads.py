@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
+from threading import Lock
 
 import torch
 
@@ -63,11 +64,14 @@ def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) ->
         return
     count = min(rows, TURNS * parts)
     ends = [i * rows // count for i in range(count + 1)]
-    # Taking one of them is a single step of the interpreter, in which no other thread has a part.
-    ranges = iter(list(pairwise(ends)))
+    ranges, lock = iter(list(pairwise(ends))), Lock()
 
     def take_turns() -> None:
-        for first, last in ranges:
+        while True:
+            with lock:
+                first, last = next(ranges, (0, 0))
+            if first == last:
+                return
             work(first, last)
 
     others = []
@@ -75,6 +79,8 @@ def side_by_side(work: Callable[[int, int], object], rows: int, numbers: int) ->
         # An interpreter that is closing down starts no more work: then it is all done here.
         with suppress(RuntimeError):
             others.append(_POOL.of(torch.get_num_threads() - 1).submit(take_turns))
-    take_turns()
-    for other in others:
-        other.result()
+    try:
+        take_turns()
+    finally:  # others may be writing still
+        for other in others:
+            other.result()

@@ -9,14 +9,11 @@ from torch import Tensor
 from biasmatters import kernels
 from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.dense import DenseMap
-from biasmatters.affine.maps.even import share_bent_evenly, share_evenly
+from biasmatters.affine.maps.even import COUNTED, share_bent_evenly, share_evenly
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.masks import all_present, once, passing, present
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.rules.softmax import live_by
-
-# Of a count: up to which there is none.
-_LEAST = (0.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Uniform:
         if slopes is None:
             together = (
                 share_evenly(mixing, x, tau, to_all=False)
-                or share_by_planes(mixing, x, tau, 0, "presence", _LEAST)
+                or share_by_planes(mixing, x, tau, 0, "presence", COUNTED)
                 or _by_rows(mixing, x, tau)
             )
             if together is not None:
@@ -67,7 +64,7 @@ class Uniform:
     ) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """As `SplitsBent` has it."""
         found = share_bent_evenly(mixing, x, bent)
-        return found or share_bent_by_planes(mixing, x, bent, 0, "presence", _LEAST)
+        return found or share_bent_by_planes(mixing, x, bent, 0, "presence", COUNTED)
 
     def split_branches(
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
@@ -75,7 +72,7 @@ class Uniform:
         """As `SplitsBranches` has it."""
         from biasmatters.kernels import branches
 
-        return branches.meet(tau, values, factors, "even", _LEAST)
+        return branches.meet(tau, values, factors, "even", COUNTED)
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
@@ -84,4 +81,4 @@ def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | N
         return None
     from biasmatters.kernels import dense, shares
 
-    return dense.split(mixing.weight, shares.present(x), tau, _LEAST, even=True)
+    return dense.split(mixing.weight, shares.present(x), tau, COUNTED, even=True)

@@ -17,7 +17,7 @@ from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 
 if TYPE_CHECKING:
-    from biasmatters.kernels.points import Cuts
+    from biasmatters.kernels.cuts import Cuts
 
 # Input channels up to which the transpose goes by patches.
 FEW = 4
@@ -127,7 +127,15 @@ class ConvMap:
         """Whether every output looks at a single place."""
         return all(size == 1 for size in self.weight.shape[2:]) and not any(self._pads())
 
+    def _suits_patches(self, like: Tensor) -> bool:
+        """Whether the transpose is faster by patches, in a format in which sums may be long."""
+        exact = self.weight.dtype in (torch.float32, torch.float64)
+        return (
+            exact and like.device.type == "cpu" and self.groups == 1 and self.weight.shape[1] <= FEW
+        )
+
     def _suits_products(self, like: Tensor) -> bool:
+        """Whether a product of matrices is faster than a convolution by points."""
         return math.prod(like.shape[2:]) >= LARGE or self.weight.numel() <= SMALL
 
     @cached_property
@@ -138,7 +146,7 @@ class ConvMap:
     @cached_property
     def cuts(self) -> Cuts:
         """Where the kernel of a point is 0, as `biasmatters.kernels.points` takes it; likewise."""
-        from biasmatters.kernels.points import find_cuts
+        from biasmatters.kernels.cuts import find_cuts
 
         return find_cuts(self.weight.detach().flatten(1))
 
@@ -161,8 +169,7 @@ class ConvMap:
                 padded, self.weight, None, self.stride, pads, self.dilation, self.groups
             )
 
-        few = like.device.type == "cpu" and self.groups == 1 and self.weight.shape[1] <= FEW
-        if few and even and len(pads) == 2:
+        if even and len(pads) == 2 and self._suits_patches(like):
             return Linear(forward, lambda tau: self._by_patches(tau, pads, like))
 
         def transpose(tau: Tensor) -> Tensor:

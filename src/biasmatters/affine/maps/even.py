@@ -19,8 +19,9 @@ from biasmatters.affine.maps.planes import fits_planes
 from biasmatters.affine.masks import present, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing
 
-# A count that is convolved may come out as a little more than 0.
+# A count that is convolved may come out as a little more than 0. The same as kernels take it.
 LEAST = 0.5
+COUNTED = (0.0, LEAST)
 # Share of zeros among coefficients up to which they are taken off one by one.
 FEW = 0.1
 
@@ -89,13 +90,13 @@ def _bent_in_windows(
     how = (conv.padding, conv.dilation, conv.stride)
     ones = x.new_ones(1, 1, *conv.weight.shape[2:])
     count = channels.count_present(x)
-    plane, lost = windows.split(count, live, ones, *how, "count", (0.0, LEAST))
+    plane, lost = windows.split(count, live, ones, *how, "count", COUNTED)
     if lost is not None:
         mass = mass + sizes.mul(lost != 0).flatten(1).sum(1)
         held = held + lost
     if not bool((mass != 0).any()):
         return channels.give(x, plane), mass, None
-    rest, orphans = windows.split(count, held, ones, *how, "everything", (0.0, LEAST))
+    rest, orphans = windows.split(count, held, ones, *how, "everything", COUNTED)
     beta = channels.give(x, plane, rest.div_(x.shape[1]))
     return beta, mass, None if orphans is None else row_sums(orphans)
 

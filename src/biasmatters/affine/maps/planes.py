@@ -89,6 +89,6 @@ def fits_planes(conv: ConvMap, x: Tensor, tau: Tensor) -> bool:
     """Whether kernels can take the planes of a convolution, and its windows overlap enough."""
     if x.ndim != 4 or prod(conv.stride) > WASTE or not kernels.fit(x, tau, conv.weight):
         return False
-    from biasmatters.kernels import windows
+    from biasmatters.kernels.window_plan import fits
 
-    return windows.fits(x.shape[2:], tau.shape[2:], conv.stride, conv.padding)
+    return fits(x.shape[2:], tau.shape[2:], conv.stride, conv.padding)

@@ -1,0 +1,73 @@
+"""Where the weight of a map of channels is 0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from biasmatters.kernels.machine_code import compiled
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where a weight ``(P, Q)`` is 0, in arrays of integers.
+
+    Attributes:
+        whole: The units without zeros.
+        units: Those with.
+        firsts: ``(len(units) + 1,)`` where each one's begin among the channels.
+        channels: Which channels they are cut off from, unit by unit.
+        dead: Channels that no unit sees.
+    """
+
+    whole: Any
+    units: Any
+    firsts: Any
+    channels: Any
+    dead: Any
+
+
+@compiled
+def _list_zeros(weight: Any, firsts: Any, units: Any, channels: Any, seen: Any) -> int:
+    """List the zeros of each row that has any; how many rows that are."""
+    rows, found, zero = 0, 0, weight.dtype.type(0)
+    for p in range(weight.shape[0]):
+        row, begin = weight[p], found
+        for q in range(len(row)):
+            if row[q] == zero:
+                channels[found] = q
+                found += 1
+            else:
+                seen[q] = True
+        if found > begin:
+            units[rows], firsts[rows + 1] = p, found
+            rows += 1
+    return rows
+
+
+@compiled
+def _count_zeros(weight: Any) -> int:
+    """How many there are."""
+    zero, found = weight.dtype.type(0), 0
+    for p in range(weight.shape[0]):
+        row = weight[p]
+        for q in range(len(row)):
+            found += 1 if row[q] == zero else 0
+    return found
+
+
+def find_cuts(weight: Tensor) -> Cuts:
+    """Where a weight ``(P, Q)`` is 0."""
+    values = weight.detach().numpy()
+    everything, none = np.arange(len(values)), np.zeros(0, np.int64)
+    count = _count_zeros(values)
+    if not count:
+        return Cuts(everything, none, np.zeros(1, np.int64), none, none)
+    units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
+    channels, seen = np.empty(count, np.int64), np.zeros(values.shape[1], np.bool_)
+    rows = _list_zeros(values, firsts, units, channels, seen)
+    whole = np.delete(everything, units[:rows])
+    return Cuts(whole, units[:rows], firsts[: rows + 1], channels, np.flatnonzero(~seen))
