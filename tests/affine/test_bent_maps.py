@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from unittest.mock import patch
 
@@ -18,7 +18,7 @@ from biasmatters.affine.maps import planes
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.walker import Walk
 from biasmatters.kernels import without_kernels
-from biasmatters.rules import SplitsBent, Uniform, make_rule
+from biasmatters.rules import Rule, SplitsBent, Uniform, make_rule
 from biasmatters.types import Attribution
 from tests.affine.nets import seeded
 from tests.affine.test_chains import (
@@ -38,13 +38,7 @@ from tests.kernels.values import numbers
 RULES = ("uniform", "proportional")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """What is small takes one thread, which others that wait for their turn cannot hold up."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def check(
@@ -332,6 +326,20 @@ def bent_of(shape: tuple[int, ...], arrives: str, bend: Bend) -> Bent:
     return Bent(above, behind, y.clamp(bend.low, bend.high), shift, bend)
 
 
+def written_out(
+    made: Rule, conv: ConvMap, x: Tensor, bent: Bent
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """By torch's operations: what inputs get, the size of what goes to all, what has no input."""
+    tau, held, _ = bent.written_out()
+    held = torch.zeros_like(tau) if held is None else held
+    with without_kernels():
+        beta, live = made.split(conv, x, tau, None)
+        assert isinstance(live, Tensor)
+        rest = held + tau * (1 - live)
+        extra, lost = hand_to_support(conv, x, rest, 0)
+    return beta + extra, rest.abs().sum((1, 2, 3)), lost
+
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("arrives", ARRIVES)
 @pytest.mark.parametrize("kind", ["depthwise", "points", "grouped", "whole"])
@@ -351,16 +359,10 @@ def test_bias_above_a_bend_is_that_below_it(kind: str, arrives: str, rule: str) 
         assert (found is None) == (rule == "uniform" and kind in ("grouped", "whole"))
         if found is None:
             continue
-        tau, held, _ = bent.written_out()
-        held = torch.zeros_like(tau) if held is None else held
-        with without_kernels():
-            beta, live = made.split(conv, x, tau, None)
-            assert isinstance(live, Tensor)
-            rest = held + tau * (1 - live)
-            extra, lost = hand_to_support(conv, x, rest, 0)
+        beta, mass, lost = written_out(made, conv, x, bent)
         assert lost is not None
-        assert_close(found[0], beta + extra, 1e-10)
-        assert_close(found[1], rest.abs().sum((1, 2, 3)), 1e-10)
+        assert_close(found[0], beta, 1e-10)
+        assert_close(found[1], mass, 1e-10)
         assert found[2] is not None
         assert_close(found[2], lost.sum((1, 2, 3)), 1e-10)
 
@@ -381,16 +383,10 @@ def test_whole_convolutions_without_zeros(geometry: str, arrives: str) -> None:
         assert (found is None) == (not fits)
         if found is None:
             continue
-        tau, held, _ = bent.written_out()
-        held = torch.zeros_like(tau) if held is None else held
-        with without_kernels():
-            beta, live = made.split(conv, x, tau, None)
-            assert isinstance(live, Tensor)
-            rest = held + tau * (1 - live)
-            extra, lost = hand_to_support(conv, x, rest, 0)
-        assert_close(found[0], beta + extra, 1e-10)
-        assert_close(found[1], rest.abs().sum((1, 2, 3)), 1e-10)
-        lost = torch.zeros_like(tau) if lost is None else lost
+        beta, mass, lost = written_out(made, conv, x, bent)
+        assert_close(found[0], beta, 1e-10)
+        assert_close(found[1], mass, 1e-10)
+        lost = torch.zeros_like(bent.y) if lost is None else lost
         orphans = torch.zeros(2).double() if found[2] is None else found[2]
         assert_close(orphans, lost.sum((1, 2, 3)), 1e-10)
 

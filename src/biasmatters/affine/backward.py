@@ -8,8 +8,9 @@ all else is autograd's, one operation at a time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,6 @@ from biasmatters.affine.call import Call
 from biasmatters.affine.chain import Composition, Made
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form
-from biasmatters.affine.graph import functions_behind
 
 
 @dataclass
@@ -113,11 +113,18 @@ def _let_go(made: Sequence[Made]) -> None:
             node.call.output.detach_()
 
 
-def can_go_step_by_step(value: Tensor, leaves: Sequence[Tensor], made: Sequence[Made]) -> bool:
+def can_go_step_by_step(
+    functions: Iterable[Any], leaves: Sequence[Tensor], made: Sequence[Made]
+) -> bool:
     """Whether only the operations have a say in the backward pass, and all can be gone through.
 
     No hook has, and no function of the model's own. An operation that has to be run again, but was
     run under autocast, so that its format is narrower than an input's, would not be the same.
+
+    Args:
+        functions: Autograd's, behind what is explained.
+        leaves: As in `by_autograd`.
+        made: Likewise.
     """
     tensors = [*leaves, *(node.call.output for node, _ in made)]
     if any(tensor._backward_hooks for tensor in tensors):  # noqa: SLF001 - no public one
@@ -125,7 +132,7 @@ def can_go_step_by_step(value: Tensor, leaves: Sequence[Tensor], made: Sequence[
     if any(_is_run_again(form, node.call) and _is_narrow(node.call) for node, form in made):
         return False
     own = torch.autograd.function.BackwardCFunction
-    return not any(isinstance(function, own) for function in functions_behind(value))
+    return not any(isinstance(function, own) for function in functions)
 
 
 def _is_run_again(form: Form, call: Call) -> bool:

@@ -224,7 +224,8 @@ def _explain(tape: Tape, output: Tensor, target: Target, leaves: tuple[Tensor, .
 def _differentiate(
     nodes: list[Node], chosen: Explained, leaves: tuple[Tensor, ...], *, plain: bool
 ) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
-    needed = _needed(nodes, chosen.value)
+    functions = list(functions_behind(chosen.value))
+    needed = _needed(nodes, functions)
     made: list[Made] = []
     for node in nodes:
         handler = find_handler(node.call.function, node.call.op)
@@ -246,7 +247,7 @@ def _differentiate(
     }
     biased = [i for i, intercept in intercepts.items() if intercept is not None]
     biased += [chain.followers[-1] for chain in chains.values() if chain.biased]
-    if plain or not chains or not can_go_step_by_step(chosen.value, leaves, made):
+    if plain or not chains or not can_go_step_by_step(functions, leaves, made):
         grads = by_autograd(chosen.value, leaves, made, biased)
     else:
         with torch.no_grad(), full_precision(chosen.value.device):
@@ -299,13 +300,13 @@ def _derived(grad: Tensor | None, above: Step | None) -> Callable[[], Tensor | N
     return found
 
 
-def _needed(nodes: list[Node], value: Tensor) -> set[int]:
+def _needed(nodes: list[Node], functions: list[Any]) -> set[int]:
     """Outputs that the explained value is made from; others neither have bias nor fold."""
     made_by: dict[Any, list[int]] = {}
     for node in nodes:
         made_by.setdefault(node.call.output.grad_fn, []).append(id(node.call.output))
     wanted: set[int] = set()
-    for function in functions_behind(value):
+    for function in functions:
         wanted.update(made_by.get(function, ()))
     return wanted
 

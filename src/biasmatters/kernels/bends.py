@@ -16,26 +16,6 @@ from biasmatters.kernels.machine_code import Kernel, compiled, planes, run
 
 
 @compiled
-def _weigh(start: int, stop: int, grad: Any, y: Any, bounds: Any, out: Any) -> None:
-    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = y.dtype.type(0)
-    for p in range(start, stop):
-        g, v = grad[p], y[p]
-        held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
-        for i in range(len(g)):
-            inside = (v[i] > low) & (v[i] < high)
-            m = g[i] if inside else zero
-            h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
-            held += g[i] * h
-            held_size += abs(g[i] * h)
-            passed += m
-            passed_size += abs(m)
-            nothing += v[i] * zero
-        out[p, 0], out[p, 1], out[p, 2], out[p, 3] = held, held_size, passed, passed_size
-        out[p, 4] = nothing
-
-
-@compiled
 def _pass_back(
     start: int, stop: int, grad: Any, y: Any, gain: Any, bounds: Any, out: Any, below: Any
 ) -> None:
@@ -166,9 +146,7 @@ def weigh(grad: Tensor, y: Tensor, bounds: Tensor) -> Tensor:
         ``(N, C, 5)``: the sums of ``G h`` and ``|G h|``, where the unit passes on those of ``G``
         and ``|G|``, and 0, or NaN where an entry of y is not finite.
     """
-    out = grad.new_empty(grad.shape[0] * grad.shape[1], 5)
-    _run(_weigh, grad, planes(grad), planes(y), bounds.numpy(), out.numpy())
-    return out.reshape(*grad.shape[:2], 5)
+    return pass_back(grad, y, None, bounds)[1]
 
 
 def pass_back(

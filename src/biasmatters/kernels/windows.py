@@ -351,16 +351,8 @@ def _split_bent(
                 sizes[: x.shape[1]] = x.dtype.type(1)
                 _fetch(sizes, False, ones[:some], offsets[:some], way, near, flat_near, total)
                 _over_all(share, total, lost[p])
-            _hand(
-                share,
-                whole_kernel and apart,
-                ones[:some],
-                returns[:some],
-                way,
-                far,
-                flat_far,
-                given,
-            )
+            together = whole_kernel and apart
+            _hand(share, together, ones[:some], returns[:some], way, far, flat_far, given)
             for i in range(x.shape[1]):
                 beta[p, i] += given[i]
         mass[p] = held_size
