@@ -22,6 +22,7 @@ from biasmatters.affine import registry
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.ops.dense import linear
 from biasmatters.kernels import availability, machine_code, threads, without_kernels
+from biasmatters.kernels.openmp import OPENMP
 from biasmatters.rules import SoftmaxNegAbs, Uniform
 
 
@@ -135,6 +136,9 @@ def test_work_goes_on_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyP
 def test_one_core_does_not_take_the_place_of_many(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.ones(3)
     monkeypatch.setattr(availability.torch, "get_num_threads", lambda: 16)
+    monkeypatch.setattr(availability, "spinning", lambda: True)
+    assert kernels.fit(x) == OPENMP.at_hand
+    monkeypatch.setattr(OPENMP, "at_hand", False)
     monkeypatch.setattr(availability, "spinning", lambda: True)
     assert not kernels.fit(x)
     monkeypatch.setattr(availability, "spinning", lambda: False)

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from biasmatters.kernels import bends, borders, branches, channels, dense, points, pools, shares
+from biasmatters.kernels import (
+    bends,
+    borders,
+    branches,
+    channels,
+    dense,
+    machine_code,
+    points,
+    pools,
+    shares,
+)
 from biasmatters.kernels import threads as room
 from biasmatters.kernels.cuts import find_cuts
+from biasmatters.kernels.machine_code import compiled
+from biasmatters.kernels.openmp import OPENMP
 from biasmatters.kernels.shares import ROW
 from tests.kernels.values import numbers
 
@@ -24,9 +40,20 @@ def several(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if every kernel were worth several threads, and torch's own slept meanwhile."""
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.setattr(room, "LEAST", 1)
+    monkeypatch.setattr(machine_code, "LEAST", 1)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=["torch's", "our own"])
+def whose(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """On whose threads kernels run."""
+    if request.param == "our own":
+        monkeypatch.setattr(OPENMP, "at_hand", False)
+    elif not OPENMP.at_hand:
+        pytest.skip("torch's OpenMP cannot be asked here")
+    return str(request.param)
 
 
 def some(*shape: int, seed: int) -> Tensor:
@@ -69,6 +96,7 @@ def made() -> dict[str, Callable[[], object]]:
 KERNELS = made()
 
 
+@pytest.mark.usefixtures("whose")
 @pytest.mark.parametrize("name", KERNELS)
 def test_results_do_not_depend_on_the_threads(name: str) -> None:
     torch.set_num_threads(1)
@@ -138,17 +166,83 @@ def test_what_fails_on_a_thread_is_raised(where: int) -> None:
         room.side_by_side(work, 10, 1000)
 
 
+@compiled
+def _count(start: int, stop: int, limit: int, seen: Any, ranges: Any) -> None:
+    for p in range(start, stop):
+        seen[p] += 1
+        ranges[p] = stop - start
+        if p >= limit:
+            raise ValueError
+
+
+torchs = pytest.mark.skipif(not OPENMP.at_hand, reason="torch's OpenMP cannot be asked here")
+
+
+def _ask(rows: int, limit: int) -> tuple[Tensor, Tensor]:
+    seen, ranges = torch.zeros(rows).long(), torch.zeros(rows).long()
+    machine_code.run(_count, rows, rows, limit, seen.numpy(), ranges.numpy())
+    return seen, ranges
+
+
+@torchs
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_torchs_threads_take_every_row_once(rows: int, count: int) -> None:
+    torch.set_num_threads(count)
+    seen, ranges = _ask(rows, rows)
+    assert seen.tolist() == [1] * rows
+    workers = min(rows, count)
+    wanted = rows if workers == 1 else -(-rows // (machine_code.TURNS * workers))
+    assert int(ranges.max()) == wanted
+
+
+@torchs
+@pytest.mark.parametrize("policy", [None, "ACTIVE", "PASSIVE"])
+def test_torchs_threads_may_spin(policy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if policy is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    torch.set_num_threads(2)
+    assert int(_ask(100, 100)[1].max()) < 100
+
+
+@torchs
+@pytest.mark.parametrize("limit", [0, 13, 99])
+def test_what_fails_on_torchs_threads_is_raised(limit: int) -> None:
+    torch.set_num_threads(2)
+    with pytest.raises(MemoryError, match=r"_count of 100 numbers"):
+        _ask(100, limit)
+    assert _ask(100, 100)[0].tolist() == [1] * 100
+
+
+@torchs
+def test_a_kernel_for_several_threads_is_kept_on_disk(tmp_path: Path) -> None:
+    code = (
+        "import torch; from biasmatters.kernels import machine_code, shares; "
+        "torch.set_num_threads(2); machine_code.LEAST = 1; "
+        "shares.present(torch.ones(9 * shares.ROW)); "
+        "found = machine_code._together(shares._present); "
+        "print(sum(found.stats.cache_hits.values()), sum(found.stats.cache_misses.values()))"
+    )
+    kept = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    for wanted in ("0 1", "1 0"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split("\n")[0] == wanted
+
+
 def _in_the_child(x: Tensor, wanted: Tensor) -> None:
     os._exit(0 if torch.equal(shares.present(x), wanted) else 3)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_process_forked_after_threads_were_used_has_its_own() -> None:
+def test_a_process_forked_after_threads_were_used_has_its_own(whose: str) -> None:
     torch.set_num_threads(2)
     x = some(3 * ROW + 5, seed=0)
     wanted = shares.present(x)  # starts the threads, which the child does not have
-    assert room._POOL._threads is not None
+    assert whose == "torch's" or room._POOL._threads is not None
     child = multiprocessing.get_context("fork").Process(target=_in_the_child, args=(x, wanted))
     child.start()
     child.join(30)

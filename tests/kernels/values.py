@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from biasmatters.kernels.openmp import OPENMP
+
 # Compiled loops are optional; importing this module skips the tests of a kernel without them.
 pytest.importorskip("numba")
 
@@ -44,5 +46,8 @@ def one_by_one() -> Iterator[list[int]]:
         for row in reversed(range(count)):
             work(row, row + 1)
 
-    with patch("biasmatters.kernels.machine_code.side_by_side", side_by_side):
+    with (
+        patch("biasmatters.kernels.machine_code.side_by_side", side_by_side),
+        patch.object(OPENMP, "at_hand", False),
+    ):
         yield rows

@@ -11,6 +11,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from biasmatters.kernels.openmp import OPENMP
+
 _wanted = ContextVar("_wanted", default=True)
 # Torch's threads up to which one core, which memory keeps waiting anyway, is no slower.
 FEW = 4
@@ -34,7 +36,7 @@ def spinning() -> bool:
 
 def _alone() -> bool:
     """Whether a kernel would have one core where torch's operations have many."""
-    return spinning() and torch.get_num_threads() > FEW
+    return not OPENMP.at_hand and spinning() and torch.get_num_threads() > FEW
 
 
 def available() -> bool:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from types import FunctionType
 from typing import Any, cast
 
+import torch
 from numba import njit
 from torch import Tensor
 
+from biasmatters.kernels import team
+from biasmatters.kernels.openmp import OPENMP
+from biasmatters.kernels.team import in_turns
 from biasmatters.kernels.threads import side_by_side
 
 Kernel = Callable[..., Any]
@@ -19,6 +26,12 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz"},
     "error_model": "numpy",
 }
+# Numbers for each of torch's threads, below which waking it up takes longer than what it saves.
+LEAST = 1 << 17
+# Ranges for each thread.
+TURNS = 4
+# Numba keeps a kernel until its own file changes; what is made by `in_turns` depends on another.
+_STAMP = f"{Path(team.__file__).stat().st_mtime_ns:x}"
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -26,6 +39,23 @@ def compiled(function: Kernel) -> Kernel:
     with suppress(RuntimeError):
         return cast(Kernel, njit(cache=True, **_OPTIONS)(function))
     return cast(Kernel, njit(**_OPTIONS)(function))
+
+
+def _template(rows: int, step: int, threads: int, *arguments: Any) -> Any:
+    return in_turns(kernel, (rows, step, threads), arguments)  # type: ignore[name-defined]  # noqa: F821
+
+
+@cache
+def _together(kernel: Any) -> Kernel:
+    """A kernel in turns on torch's threads: of rows, rows at a time, threads and its arguments.
+
+    It is made as if it stood in the kernel's place, so that numba keeps both on disk side by side.
+    """
+    origin, name = kernel.py_func.__code__, f"{kernel.py_func.__name__}_{_STAMP}"
+    place = {"co_filename": origin.co_filename, "co_firstlineno": origin.co_firstlineno}
+    names = {"__name__": kernel.py_func.__module__}
+    code = _template.__code__.replace(co_name=name, co_qualname=name, **place)
+    return compiled(FunctionType(code, {**names, "kernel": kernel, "in_turns": in_turns}, name))
 
 
 def planes(tensor: Tensor) -> Any:
@@ -46,5 +76,16 @@ def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:
         rows: How many there are.
         numbers: How many numbers they are made of together.
         arguments: Arrays and numbers.
+
+    Raises:
+        MemoryError: The kernel found no memory for what it keeps meanwhile.
     """
-    side_by_side(lambda start, stop: kernel(start, stop, *arguments), rows, numbers)
+    if not OPENMP.at_hand:
+        side_by_side(lambda start, stop: kernel(start, stop, *arguments), rows, numbers)
+        return
+    threads = min(torch.get_num_threads(), rows, numbers // LEAST)
+    if threads <= 1:
+        kernel(0, rows, *arguments)
+        return
+    if _together(kernel)(rows, -(-rows // (TURNS * threads)), threads, *arguments):
+        raise MemoryError(f"{kernel.__name__} of {numbers} numbers found no memory to work in.")

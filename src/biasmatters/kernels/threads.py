@@ -1,4 +1,4 @@
-"""Kernels side by side on some threads.
+"""Kernels side by side on threads of our own, where torch's cannot be asked (see `openmp`).
 
 Compiled loops let go of Python's lock, so that ordinary threads run them at once. That pays where
 torch's own threads sleep when they have nothing to do (``OMP_WAIT_POLICY=PASSIVE``, as our commands
