@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import biasmatters as bm
+from biasmatters.kernels import without_kernels
 
 PADS = [(1, 2), (0, 0, 0, 3), (2, 0, 1, 1), (0, 1, 1, 0, 0, 1), (1, 1, 1, 1)]
 
@@ -29,7 +31,8 @@ class Padded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.before(x)
-        x = self._joined(x) if self.by_cat else F.pad(x, self.pads)
+        # A factor between, or the zeros would be the convolution's own (see below).
+        x = (self._joined(x) if self.by_cat else F.pad(x, self.pads)) * 1.0
         out: Tensor = self.head(F.relu6(self.conv(x)).flatten(1))
         return out if self.after is None else out.to(self.after)
 
@@ -82,3 +85,117 @@ def test_what_lands_on_padding_keeps_the_precision_of_the_bias() -> None:
         network.after = after
         maps.append(bm.BiasBackprop(network.eval(), "uniform").explain(x, 0).single)
     torch.testing.assert_close(maps[1], maps[0], rtol=1e-9, atol=1e-12)
+
+
+class Framed(nn.Module):
+    """Convolutions of what is padded, by the model or by the convolution."""
+
+    def __init__(self, pads: tuple[int, ...], axes: int, *, own: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.pads, self.own, self.axes = (*pads, *(0,) * (2 * axes - len(pads))), own, axes
+        kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[axes - 1]
+        self.wide = max(pads) if own else 0
+        self.first = kind(2, 4, 2, padding=self.wide)
+        self.deep = kind(4, 4, 3, padding=self.wide, groups=4, bias=False)
+        self.head = nn.LazyLinear(2)
+        self.first.bias.data = torch.tensor([9.0, 0.3, -0.2, 0.5])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv in (self.first, self.deep):
+            x = self._run(conv, x)
+        out: Tensor = self.head(x.flatten(1))
+        return out
+
+    def _run(self, conv: nn.Module, x: Tensor) -> Tensor:
+        # Some units hold a bound, so that their bias takes the fallback.
+        if not self.own:
+            return F.relu6(conv(F.pad(x, self.pads)))
+        x = F.relu6(conv(x))
+        for axis, (low, high) in enumerate(zip(self.pads[::2], self.pads[1::2], strict=True), 1):
+            size = x.shape[-axis] - 2 * self.wide + low + high
+            x = x.narrow(-axis, self.wide - low, size)
+        return x
+
+
+def framed(
+    pads: tuple[int, ...], rule: str, fallback: str, shape: tuple[int, ...], *, own: bool
+) -> bm.types.Attribution:
+    network = Framed(pads, len(shape) - 2, own=own).double()
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).double()
+    x[:, :, 0] = 0  # units without a contribution
+    with torch.no_grad():
+        network(x)
+        torch.manual_seed(2)
+        nn.init.normal_(network.head.weight)
+    method = bm.BiasBackprop(network.eval(), rule, fallback=fallback)  # type: ignore[arg-type]
+    return method.explain(x, 0)
+
+
+RULES = ["uniform", "proportional", "softmax_abs", "softmax_neg_abs", "softmax_signed"]
+FRAMES = [
+    ((2, 3, 7), (1, 2)), ((2, 2, 6, 5), (1, 2)), ((2, 2, 6, 5), (0, 1, 2, 0)),
+    ((1, 2, 6, 7), (1, 1, 1, 1)), ((1, 2, 4, 5, 4), (1, 0, 0, 1, 2, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("fallback", ["uniform", "weight", "drop"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("shape", "pads"), FRAMES)
+def test_who_sets_the_zeros_makes_no_difference(
+    shape: tuple[int, ...], pads: tuple[int, ...], rule: str, fallback: str, *, fast: bool
+) -> None:
+    shape = (shape[0], 2, *shape[2:])
+    with nullcontext() if fast else without_kernels():
+        found = framed(pads, rule, fallback, shape, own=False)
+        wanted = framed(pads, rule, fallback, shape, own=True)
+    torch.testing.assert_close(found.map, wanted.map, rtol=1e-9, atol=1e-12)
+    assert found.complete
+    assert float(found.single.abs().sum()) > 0.1
+
+
+class Kept(nn.Module):
+    """A padding that others look at as well, or that is explained itself."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.before, self.conv = kind, nn.Conv2d(2, 3, 1), nn.Conv2d(3, 3, 3)
+        self.filled = nn.Conv2d(3, 3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(self.before(x), (1, 1, 1, 1))
+        if self.kind == "beside":
+            x = self.conv(x).relu() + F.max_pool2d(x, 3, 1)
+        elif self.kind == "twice":
+            x = self.conv(x).relu() + self.filled(x)
+        elif self.kind == "filled":
+            x = self.conv(F.pad(x, (0, 1, 1, 0), value=0.5)).relu()
+        elif self.kind == "cropped":
+            x = self.conv(F.pad(x, (-1, 1, 0, 0))).relu()
+        elif self.kind == "again":
+            x = self.conv(F.pad(x, (0, 2, 1, 0))).relu()
+        else:
+            self.conv(x)
+        return x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("kind", ["beside", "twice", "filled", "cropped", "again", "explained"])
+def test_paddings_that_others_look_at_lose_no_bias(kind: str) -> None:
+    x = torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(1)).double()
+    model = Kept(kind).double().eval()
+    found = bm.BiasBackprop(model, "uniform").explain(x, 0)
+    assert found.complete
+    local = bm.local_affine(model, x, 0)
+    torch.testing.assert_close(found.map.flatten(1).sum(1), local.bias, rtol=1e-9, atol=1e-12)
+
+
+def test_a_padded_convolution_has_its_own_name_alone() -> None:
+    model = Framed((1, 0, 2, 1), 2, own=False).double()
+    x = torch.randn(1, 2, 4, 5).double()
+    with torch.no_grad():
+        model(x)
+    layers = bm.BiasBackprop(model.eval(), "uniform").explain(x, 0, layers=True).layers
+    assert {"first", "deep"} <= set(layers)
+    assert not any("pad" in name for name in layers)

@@ -26,6 +26,7 @@ from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
+from biasmatters.affine.padding import with_own_padding
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
@@ -226,6 +227,7 @@ def _differentiate(
 ) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
     functions = list(functions_behind(chosen.value))
     needed = _needed(nodes, functions)
+    nodes = with_own_padding(nodes, chosen.root)
     made: list[Made] = []
     for node in nodes:
         handler = find_handler(node.call.function, node.call.op)

@@ -31,43 +31,54 @@ class Cuts:
 
 
 @compiled
-def _list_zeros(weight: Any, firsts: Any, units: Any, channels: Any, seen: Any) -> int:
+def _zeros_in(row: Any) -> int:
+    """How many there are."""
+    zero, found = row.dtype.type(0), 0
+    for q in range(len(row)):
+        found += 1 if row[q] == zero else 0
+    return found
+
+
+@compiled
+def _count_zeros(weight: Any, counts: Any) -> int:
+    """How many zeros each row has, and all of them."""
+    found = 0
+    for p in range(weight.shape[0]):
+        counts[p] = _zeros_in(weight[p])
+        found += counts[p]
+    return found
+
+
+@compiled
+def _list_zeros(weight: Any, counts: Any, firsts: Any, units: Any, channels: Any, seen: Any) -> int:
     """List the zeros of each row that has any; how many rows that are."""
     rows, found, zero = 0, 0, weight.dtype.type(0)
     for p in range(weight.shape[0]):
-        row, begin = weight[p], found
+        if counts[p] == 0:
+            seen[:] = True
+            continue
+        row = weight[p]
         for q in range(len(row)):
             if row[q] == zero:
                 channels[found] = q
                 found += 1
             else:
                 seen[q] = True
-        if found > begin:
-            units[rows], firsts[rows + 1] = p, found
-            rows += 1
+        units[rows], firsts[rows + 1] = p, found
+        rows += 1
     return rows
-
-
-@compiled
-def _count_zeros(weight: Any) -> int:
-    """How many there are."""
-    zero, found = weight.dtype.type(0), 0
-    for p in range(weight.shape[0]):
-        row = weight[p]
-        for q in range(len(row)):
-            found += 1 if row[q] == zero else 0
-    return found
 
 
 def find_cuts(weight: Tensor) -> Cuts:
     """Where a weight ``(P, Q)`` is 0."""
     values = weight.detach().numpy()
     everything, none = np.arange(len(values)), np.zeros(0, np.int64)
-    count = _count_zeros(values)
+    counts = np.empty(len(values), np.int64)
+    count = _count_zeros(values, counts)
     if not count:
         return Cuts(everything, none, np.zeros(1, np.int64), none, none)
     units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
     channels, seen = np.empty(count, np.int64), np.zeros(values.shape[1], np.bool_)
-    rows = _list_zeros(values, firsts, units, channels, seen)
+    rows = _list_zeros(values, counts, firsts, units, channels, seen)
     whole = np.delete(everything, units[:rows])
     return Cuts(whole, units[:rows], firsts[: rows + 1], channels, np.flatnonzero(~seen))

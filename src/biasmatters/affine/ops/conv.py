@@ -30,14 +30,43 @@ def channel_bias(bias: Tensor | None, axes: int) -> Tensor | None:
     return None if bias is None else bias.detach().reshape(-1, *(1,) * axes)
 
 
-def _pads(padding: str | int | Sequence[int], weight: Tensor, dilation: Sequence[int]) -> list[int]:
+Sides = tuple[tuple[int, int], ...]
+
+
+def sides(
+    padding: str | int | Sequence[int] | Sides, weight: Tensor, dilation: Sequence[int]
+) -> Sides:
+    """How many zeros are before and after, for each axis.
+
+    Args:
+        padding: As torch's convolutions take it, or that itself, as `convolve` takes it.
+        weight: Of the convolution.
+        dilation: One number for each axis.
+    """
     axes = len(dilation)
-    if not isinstance(padding, str):
-        return [n for pad in spread(padding, axes) for n in (pad, pad)]
-    if padding == "valid":
-        return [0] * (2 * axes)
-    totals = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    return [n for total in totals for n in (total // 2, total - total // 2)]
+    if padding == "same":
+        totals = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if isinstance(padding, str):
+        return ((0, 0),) * axes
+    if isinstance(padding, tuple) and isinstance(padding[0], tuple):
+        return padding
+    return tuple((n, n) for n in spread(padding, axes))  # type: ignore[arg-type]
+
+
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sides,
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """A convolution with as many zeros before as it says, and as many after."""
+    run = (F.conv1d, F.conv2d, F.conv3d)[len(padding) - 1]
+    around = [n for pair in reversed(padding) for n in pair]
+    return run(F.pad(x, around), weight, bias, tuple(stride), 0, tuple(dilation), groups)
 
 
 @handles("conv1d", "conv2d", "conv3d")
@@ -48,11 +77,10 @@ def convolution(call: Call) -> Form:
     require_constant(call, weight, "weight")
     require_constant(call, bias, "bias")
     dilation = spread(call.arg(5, "dilation", 1), axes)
-    pads = _pads(call.arg(4, "padding", 0), weight, dilation)
     made = ConvMap(
         weight.detach(),
         spread(call.arg(3, "stride", 1), axes),
-        tuple(zip(pads[::2], pads[1::2], strict=True)),
+        sides(call.arg(4, "padding", 0), weight, dilation),
         dilation,
         call.arg(6, "groups", 1),
     )

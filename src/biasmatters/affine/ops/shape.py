@@ -85,12 +85,25 @@ def unfold(call: Call) -> Form:
 @handles("pad", "constant_pad_nd")
 def pad(call: Call) -> Form:
     """Padding by a constant, or by copies of the border."""
-    mode = call.arg(2, "mode", "constant") if call.op == "pad" else "constant"
+    pads = zeros_around(call)
+    if pads is None:
+        return routing(call, constant=_mode(call) == "constant")
+    return _pad_by_zeros(call, pads)
+
+
+def zeros_around(call: Call) -> Sequence[int] | None:
+    """How many zeros a padding sets, from the last axis on as torch says it.
+
+    Returns:
+        Before and after, for each axis; None if it sets something else, or takes something away.
+    """
     value = call.arg(3 if call.op == "pad" else 2, "value") or 0
     pads: Sequence[int] = call.arg(1, "pad")
-    if mode != "constant" or value != 0 or any(n < 0 for n in pads):
-        return routing(call, constant=mode == "constant")
-    return _pad_by_zeros(call, pads)
+    return None if _mode(call) != "constant" or value != 0 or min(pads, default=0) < 0 else pads
+
+
+def _mode(call: Call) -> str:
+    return str(call.arg(2, "mode", "constant")) if call.op == "pad" else "constant"
 
 
 def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
