@@ -40,28 +40,45 @@ def _sum(start: int, stop: int, spans: int, x: Any, out: Any) -> None:
 @compiled
 def _sum_bent(
     start: int, stop: int, spans: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any,
-    sums: Any
+    sums: Any, mass: Any
 ) -> None:  # fmt: skip
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = y.dtype.type(0)
+    zero, one = y.dtype.type(0), y.dtype.type(1)
     for k in range(start, stop):
         n, first = k // spans, (k % spans) * SPAN
         last = min(first + SPAN, y.shape[2])
-        passed, size = sums[0, n, first:last], sums[1, n, first:last]
-        held, held_size = sums[2, n, first:last], sums[3, n, first:last]
-        passed[:], size[:], held[:], held_size[:] = zero, zero, zero, zero
+        passed, held, size = sums[0, n, first:last], sums[1, n, first:last], zero
+        passed[:], held[:] = zero, zero
         for c in range(y.shape[1]):
             b, g, v = beta[n, c, first:last], grad[n, c, first:last], y[n, c, first:last]
             constant = shift[c]
             for i in range(len(v)):
-                inside = (v[i] > low) & (v[i] < high)
+                inside = one if (v[i] > low) & (v[i] < high) else zero
                 h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
-                total = b[i] + g[i] * (constant if inside else h)
-                live = total if inside else zero
-                passed[i] += live
-                size[i] += abs(live)
-                held[i] += total - live
-                held_size[i] += abs(total - live)
+                total = b[i] + g[i] * (constant * inside + h)
+                passed[i] += total * inside
+                held[i] += total * (one - inside)
+                size += abs(total) * (one - inside)
+        mass[k] = size
+
+
+@compiled
+def _sum_sizes(
+    start: int, stop: int, spans: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any,
+    sums: Any
+) -> None:  # fmt: skip
+    low, high, zero, one = bounds[0], bounds[1], y.dtype.type(0), y.dtype.type(1)
+    for k in range(start, stop):
+        n, first = k // spans, (k % spans) * SPAN
+        last = min(first + SPAN, y.shape[2])
+        size = sums[n, first:last]
+        size[:] = zero
+        for c in range(y.shape[1]):
+            b, g, v = beta[n, c, first:last], grad[n, c, first:last], y[n, c, first:last]
+            constant = shift[c]
+            for i in range(len(v)):
+                inside = one if (v[i] > low) & (v[i] < high) else zero
+                size[i] += abs(b[i] + g[i] * constant) * inside
 
 
 @compiled
@@ -102,22 +119,35 @@ def sum_channels(x: Tensor) -> Tensor:
     return _over_channels(_sum, x)
 
 
-def sum_bent(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+def sum_bent(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """Sums over the channels of bias above a bend.
 
     Args:
         bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
 
     Returns:
-        ``(4, N, 1, *space)``: of what goes on below the bend, of its sizes, of what units keep
-        because they hold a bound, and of its sizes.
+        ``(2, N, 1, *space)`` of what goes on below the bend, and of what units keep because they
+        hold a bound; and the sum of the sizes of the latter, ``(N,)``.
     """
-    beta, grad, y, shift, bounds = bent
-    sums = y.new_empty(4, y.shape[0], 1, *y.shape[2:])
-    spans = -(-y[0, 0].numel() // SPAN)
-    arrays = [*(stacks(t) for t in (beta, grad, y)), shift.numpy(), bounds.numpy()]
-    run(_sum_bent, len(y) * spans, 2 * y.numel(), spans, *arrays, sums.flatten(2).numpy())
+    y = bent[2]
+    sums, spans = y.new_empty(2, y.shape[0], 1, *y.shape[2:]), -(-y[0, 0].numel() // SPAN)
+    mass = y.new_empty(len(y) * spans)
+    out = sums.flatten(2).numpy(), mass.numpy()
+    run(_sum_bent, len(mass), 2 * y.numel(), spans, *_arrays(bent), *out)
+    return sums, mass.reshape(len(y), spans).sum(1)
+
+
+def sum_sizes(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """Sums over the channels of the sizes of what goes on below a bend, ``(N, 1, *space)``."""
+    y = bent[2]
+    sums, spans = y.new_empty(y.shape[0], 1, *y.shape[2:]), -(-y[0, 0].numel() // SPAN)
+    run(_sum_sizes, len(y) * spans, 2 * y.numel(), spans, *_arrays(bent), sums.flatten(1).numpy())
     return sums
+
+
+def _arrays(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> list[Any]:
+    beta, grad, y, shift, bounds = bent
+    return [*(stacks(t) for t in (beta, grad, y)), shift.numpy(), bounds.numpy()]
 
 
 def give(x: Tensor, present: Tensor, rest: Tensor | None = None) -> Tensor:

@@ -120,59 +120,69 @@ def _split(
 
 
 @compiled
-def _bend(beta: Any, grad: Any, y: Any, constant: Any, bounds: Any, sums: Any) -> None:
-    """Add up bias that goes on below a bend, its size, what is held at a bound, and its size."""
+def _bend(beta: Any, grad: Any, y: Any, constant: Any, bounds: Any, passed: Any, held: Any) -> Any:
+    """Add up bias that goes on below a bend, and what is kept at a bound, whose size returns."""
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = y.dtype.type(0)
-    passed, size, held, held_size = sums[0], sums[1], sums[2], sums[3]
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    size = zero
     for i in range(len(y)):
-        inside = (y[i] > low) & (y[i] < high)
+        inside = one if (y[i] > low) & (y[i] < high) else zero
         h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
-        total = beta[i] + grad[i] * (constant if inside else h)
-        live = total if inside else zero
-        passed[i] += live
-        size[i] += abs(live)
-        held[i] += total - live
-        held_size[i] += abs(total - live)
+        total = beta[i] + grad[i] * (constant * inside + h)
+        passed[i] += total * inside
+        held[i] += total * (one - inside)
+        size += abs(total) * (one - inside)
+    return size
 
 
 @compiled
-def _settle(count: Any, everything: Any, sums: Any) -> Any:
-    """Sums as shares of each input; the size of what goes to all, and what has no input at all."""
-    passed, size, held, held_size = sums[0], sums[1], sums[2], sums[3]
+def _size_without(beta: Any, grad: Any, y: Any, constant: Any, bounds: Any, count: Any) -> Any:
+    """The size of the bias that goes on below a bend where there is no input."""
+    low, high, zero, one = bounds[0], bounds[1], y.dtype.type(0), y.dtype.type(1)
+    size = zero
+    for i in range(len(y)):
+        inside = one if (y[i] > low) & (y[i] < high) & (count[i] < one) else zero
+        size += abs(beta[i] + grad[i] * constant) * inside
+    return size
+
+
+@compiled
+def _some_without(count: Any) -> bool:
+    """Whether a place has no input."""
+    least = count[0]
+    for i in range(len(count)):
+        least = min(least, count[i])
+    return bool(least < count.dtype.type(1))
+
+
+@compiled
+def _settle(count: Any, everything: Any, passed: Any, held: Any) -> Any:
+    """Sums as shares of each input; what has no input at all."""
     zero, one = count.dtype.type(0), count.dtype.type(1)
-    mass, lost = zero, zero
+    lost = zero
     for i in range(len(count)):
         some = count[i] >= one
         over = held[i] + (zero if some else passed[i])
-        over_size = held_size[i] + (zero if some else size[i])
         passed[i] = (passed[i] if some else zero) / (count[i] if some else one)
         held[i] = over / max(everything, one)
-        mass += over_size
         lost += zero if everything >= one else over
-    return mass, lost
+    return lost
 
 
 @compiled
-def _cut_unit(cut: Any, x: Any, n: int, first: int, seen: Any, mine: Any) -> Any:
-    """`_settle` for a unit that does not see some channels."""
-    one, last = x.dtype.type(1), first + len(seen)
+def _cut_off(cut: Any, x: Any, n: int, first: int, sign: Any, seen: Any) -> None:
+    """Count the inputs among channels that a unit does not see, or no longer."""
+    one, zero, last = x.dtype.type(1), x.dtype.type(0), first + len(seen)
     for c in cut:
         v = x[n, c, first:last]
         for i in range(len(seen)):
-            seen[i] -= one if v[i] != 0 else x.dtype.type(0)
-    found = _settle(seen, x.dtype.type(x.shape[1] - len(cut)), mine)
-    for c in cut:
-        v = x[n, c, first:last]
-        for i in range(len(seen)):
-            seen[i] += one if v[i] != 0 else x.dtype.type(0)
-    return found
+            seen[i] += sign * (one if v[i] != zero else zero)
 
 
 @compiled
 def _take_back(cut: Any, mine: Any, x: Any, n: int, first: int, last: int, beta: Any) -> None:
     """What a unit does not hand to channels that it does not see."""
-    share, rest = mine[0], mine[2]
+    share, rest = mine[0], mine[1]
     for c in cut:
         v, b = x[n, c, first:last], beta[n, c, first:last]
         for i in range(len(b)):
@@ -185,30 +195,37 @@ def _split_bent(
     bounds: Any, whole: Any, units: Any, firsts: Any, cut: Any, dead: Any, beta: Any, mass: Any,
     lost: Any
 ) -> None:  # fmt: skip
-    zero, count = x.dtype.type(0), np.empty(SPAN, x.dtype)
-    rooms = np.empty((1 + len(units), 4, SPAN), x.dtype)
+    zero, one, count = x.dtype.type(0), x.dtype.type(1), np.empty(SPAN, x.dtype)
+    rooms = np.empty((1 + len(units), 2, SPAN), x.dtype)
     for k in range(start, stop):
         n, first = k // spans, (k % spans) * SPAN
         last = min(first + SPAN, x.shape[2])
         # In the room: the sums over units that see every channel, then those of each other one.
-        seen, sums = count[: last - first], rooms[0]
+        seen, passed, held = count[: last - first], rooms[0, 0], rooms[0, 1]
         _count(False, x, n, first, seen)
         rooms[:] = zero
+        mass[k] = zero
         for p in whole:
             b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
-            _bend(b, g, v, shift[p], bounds, sums)
-        mass[k], lost[k] = _settle(seen, x.dtype.type(x.shape[1]), sums)
+            mass[k] += _bend(b, g, v, shift[p], bounds, passed, held)
+        if _some_without(seen):
+            for p in whole:
+                b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
+                mass[k] += _size_without(b, g, v, shift[p], bounds, seen)
+        lost[k] = _settle(seen, x.dtype.type(x.shape[1]), passed, held)
         for u in range(len(units)):
-            p, mine = units[u], rooms[1 + u]
+            p, mine, missing = units[u], rooms[1 + u], cut[firsts[u] : firsts[u + 1]]
             b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
-            _bend(b, g, v, shift[p], bounds, mine)
-            some, more = _cut_unit(cut[firsts[u] : firsts[u + 1]], x, n, first, seen, mine)
-            mass[k] += some
-            lost[k] += more
+            mass[k] += _bend(b, g, v, shift[p], bounds, mine[0], mine[1])
+            _cut_off(missing, x, n, first, -one, seen)
+            mass[k] += _size_without(b, g, v, shift[p], bounds, seen)
+            reach = x.dtype.type(x.shape[1] - len(missing))
+            lost[k] += _settle(seen, reach, mine[0], mine[1])
+            _cut_off(missing, x, n, first, one, seen)
             for i in range(len(seen)):
-                sums[0, i] += mine[0, i]
-                sums[2, i] += mine[2, i]
-        _give_both(sums, x, n, first, last, beta)
+                passed[i] += mine[0, i]
+                held[i] += mine[1, i]
+        _give_both(passed, held, x, n, first, last, beta)
         for u in range(len(units)):
             missing = cut[firsts[u] : firsts[u + 1]]
             _take_back(missing, rooms[1 + u], x, n, first, last, beta)
@@ -217,9 +234,9 @@ def _split_bent(
 
 
 @compiled
-def _give_both(sums: Any, x: Any, n: int, first: int, last: int, beta: Any) -> None:
+def _give_both(share: Any, rest: Any, x: Any, n: int, first: int, last: int, beta: Any) -> None:
     """To every channel what goes to all, and where it counts as an input its share."""
-    zero, share, rest = x.dtype.type(0), sums[0], sums[2]
+    zero = x.dtype.type(0)
     for c in range(x.shape[1]):
         v, b = x[n, c, first:last], beta[n, c, first:last]
         for i in range(len(b)):

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import planes
-
 # How many numbers compiled loops take at once: what is left goes one by one, so that rooms are full
 # steps.
 STEP = 64
@@ -38,7 +36,6 @@ def plan_of(
         tuple(before for before, _ in padding),
         tuple(dilation),
         tuple(stride),
-        planes(x).dtype,
     )
 
 
@@ -51,31 +48,28 @@ def _planned(
     padding: tuple[int, int],
     dilation: tuple[int, int],
     stride: tuple[int, int],
-    dtype: Any,
 ) -> tuple[Any, ...]:
     """How a plane is gone through.
 
     Returns:
-        The width of the output, how far the windows of two rows and of two columns are apart, how
-        long a plane is down to the last row of windows and in all, how many copies are made, and
-        how long each is. Then how much room is before a plane, how far each column and each row of
-        taps is off, and for each column 1 where it stays within a row, for what windows fetch and
-        for what they hand back. Then where in the copies each tap begins, for both.
+        The numbers of columns of the input and of the output; how far two rows of the input, two
+        rows of windows and two windows of a row are apart; how long a plane is down to the last row
+        of windows, and in all; how much room is before it, and how long the room is. Then where in
+        the room each tap begins, for what windows fetch and for what they hand back; and how far
+        each row and each column of taps is off.
     """
     (height, width), (rows, columns) = sides, windows
-    down = np.arange(kernel[0]) * dilation[0] - padding[0]
     across = np.arange(kernel[1]) * dilation[1] - padding[1]
-    length, whole = _full(((rows - 1) * stride[0] + 1) * width), _full(height * width)
-    size, away = max(length, whole), down[:, None] * width + across
-    before = int(max(np.abs(away).max(), np.abs(down).max() * width, np.abs(across).max()))
-    long = 2 * before + size
-    room = np.arange(len(across)) * long + before
-    plan = (columns, stride[0] * width, stride[1], length, whole, len(across) + 1, long)
-    # What a tap fetches lies its own distance to the right of the window that it is for.
-    places = np.arange(size) % width + np.stack([-across, across])[:, :, None]
-    fetch, hand = ((places >= 0) & (places < width)).astype(dtype)
-    way = (before, across, down * width, fetch, hand)
-    return plan, way, (room + away).reshape(-1), (room - away).reshape(-1)
+    # Zeros between two rows, for what taps fetch beyond the end of either.
+    pitch = width + int(np.abs(across).max())
+    down = (np.arange(kernel[0]) * dilation[0] - padding[0]) * pitch
+    length, whole = _full(((rows - 1) * stride[0] + 1) * pitch), _full(height * pitch)
+    away = (down[:, None] + across).reshape(-1)
+    # Sums along rows and down columns apart meet what lies in between.
+    before = _full(int(np.abs(down).max() + np.abs(across).max()))
+    long = 2 * before + max(length, whole)
+    plan = (width, columns, pitch, stride[0] * pitch, stride[1], length, whole, before, long)
+    return plan, before + away, before - away, down, across
 
 
 def _full(numbers: int) -> int:

@@ -3,10 +3,9 @@
 Unit p hands out ``k[p - q] s[q] / sum`` of its bias to each input q within its window, where s is
 the size of the input, 1 where there is one, or 1.
 
-A plane stays as it lies in memory, one row behind the other, with zeros before and behind it. A tap
-then is one distance in memory, and a convolution of the whole plane one pass for each tap, however
-narrow the plane is. What a tap would fetch around the end of a row is 0 in a copy of its own for
-each column of taps. The places between the strides are worked out as well and hand out nothing.
+A plane is laid out with zeros before, behind and between its rows. A tap then is one distance in
+memory, and a convolution of the whole plane one pass over it, however narrow the plane is. The
+places between the strides, and between the rows, are worked out as well and hand out nothing.
 """
 
 from __future__ import annotations
@@ -29,65 +28,95 @@ _CODES: dict[Sizes, int] = {"size": 0, "presence": 1, "everything": 2, "count": 
 
 
 @compiled
-def _measure(x: Any, code: int, sizes: Any) -> None:
-    """The sizes of a plane's inputs."""
+def _measure(x: Any, code: int, columns: int, pitch: int, room: Any) -> None:
+    """Lay out the sizes of a plane's inputs."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
-    if code in (0, 3):
-        for i in range(len(x)):
-            sizes[i] = abs(x[i])
-    elif code == 1:
-        for i in range(len(x)):
-            sizes[i] = one if x[i] != zero else zero
-    else:
-        sizes[: len(x)] = one
+    for row in range(len(x) // columns):
+        v, s = x[row * columns : (row + 1) * columns], room[row * pitch :]
+        if code in (0, 3):
+            for i in range(columns):
+                s[i] = abs(v[i])
+        elif code == 1:
+            for i in range(columns):
+                s[i] = one if v[i] != zero else zero
+        else:
+            s[:columns] = one
 
 
 @compiled
-def _lay_out(values: Any, masks: Any, before: int, rooms: Any) -> None:
-    """A copy for each column of taps, with 0 in the columns that such a tap meets beyond a row."""
-    for k in range(len(masks)):
-        copy, mask = rooms[k, before : before + len(values)], masks[k]
-        for i in range(len(values)):
-            copy[i] = values[i] * mask[i]
+def _place(values: Any, columns: int, down: int, step: int, room: Any) -> None:
+    """Lay out what belongs to windows where they begin."""
+    for row in range(len(values) // columns):
+        v, o = values[row * columns : (row + 1) * columns], room[row * down :]
+        if step == 1:
+            for i in range(columns):
+                o[i] = v[i]
+        else:
+            for i in range(columns):
+                o[i * step] = v[i]
 
 
 @compiled
-def _correlate(rooms: Any, offsets: Any, taps: Any, out: Any) -> None:
-    """``out[i] = sum_k taps[k] rooms[offsets[k] + i]``, four taps in a pass."""
+def _take_up(room: Any, columns: int, down: int, step: int, values: Any) -> None:
+    """The way back of `_place`."""
+    for row in range(len(values) // columns):
+        v, o = values[row * columns : (row + 1) * columns], room[row * down :]
+        for i in range(columns):
+            v[i] = o[i * step]
+
+
+@compiled
+def _nine(room: Any, offsets: Any, taps: Any, out: Any) -> None:
+    """As `_correlate` has it, for nine taps."""
+    size, last = len(out), taps[8]
+    a, b, c = room[offsets[0] :][:size], room[offsets[1] :][:size], room[offsets[2] :][:size]
+    d, e, f = room[offsets[3] :][:size], room[offsets[4] :][:size], room[offsets[5] :][:size]
+    g, h, j = room[offsets[6] :][:size], room[offsets[7] :][:size], room[offsets[8] :][:size]
+    k, m, n, o = taps[0], taps[1], taps[2], taps[3]
+    p, q, r, s = taps[4], taps[5], taps[6], taps[7]
+    for i in range(size):
+        upper = k * a[i] + m * b[i] + n * c[i] + o * d[i] + p * e[i]
+        out[i] = upper + q * f[i] + r * g[i] + s * h[i] + last * j[i]
+
+
+@compiled
+def _correlate(room: Any, offsets: Any, taps: Any, out: Any) -> None:
+    """``out[i] = sum_k taps[k] room[offsets[k] + i]``, four taps in a pass."""
     count = len(taps)
+    if count == 9:
+        _nine(room, offsets, taps, out)
+        return
     whole = count - count % 4
     for begin in range(0, len(out), SPAN):
         total = out[begin : begin + SPAN]
         size = len(total)
         total[:] = out.dtype.type(0)
         for k in range(0, whole, 4):
-            a = rooms[begin + offsets[k] :][:size]
-            b = rooms[begin + offsets[k + 1] :][:size]
-            c = rooms[begin + offsets[k + 2] :][:size]
-            d = rooms[begin + offsets[k + 3] :][:size]
+            a = room[begin + offsets[k] :][:size]
+            b = room[begin + offsets[k + 1] :][:size]
+            c = room[begin + offsets[k + 2] :][:size]
+            d = room[begin + offsets[k + 3] :][:size]
             f, g, h, j = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
             for i in range(size):
                 total[i] += f * a[i] + g * b[i] + h * c[i] + j * d[i]
         for k in range(whole, count):
-            a, f = rooms[begin + offsets[k] :][:size], taps[k]
+            a, f = room[begin + offsets[k] :][:size], taps[k]
             for i in range(size):
                 total[i] += f * a[i]
 
 
 @compiled
 def _add_up(
-    values: Any, masks: Any, before: int, across: Any, down: Any, sign: int, rooms: Any, out: Any
+    room: Any, before: int, down: Any, across: Any, sign: int, summed: Any, out: Any
 ) -> None:
     """The same for taps that are all 1: along rows first, then down the columns."""
-    size, zero = len(values), values.dtype.type(0)
-    plain, summed = rooms[len(rooms) - 1], rooms[0]
-    row = summed[before : before + size]
-    plain[before : before + size] = values
+    zero = out.dtype.type(0)
+    row = summed[before : len(summed) - before]
     row[:] = zero
-    for k in range(len(across)):
-        v, mask = plain[before + sign * across[k] :][:size], masks[k]
-        for i in range(size):
-            row[i] += v[i] * mask[i]
+    for step in across:
+        v = room[before + sign * step :][: len(row)]
+        for i in range(len(row)):
+            row[i] += v[i]
     for begin in range(0, len(out), SPAN):
         total = out[begin : begin + SPAN]
         total[:] = zero
@@ -98,34 +127,8 @@ def _add_up(
 
 
 @compiled
-def _fetch(
-    values: Any, even: bool, taps: Any, offsets: Any, way: Any, rooms: Any, flat: Any, out: Any
-) -> None:
-    """What each window adds up."""
-    before, across, down, fetch, hand = way
-    if even:
-        _add_up(values, hand, before, across, down, 1, rooms, out)
-    else:
-        _lay_out(values, fetch, before, rooms)
-        _correlate(flat, offsets, taps, out)
-
-
-@compiled
-def _hand(
-    values: Any, even: bool, taps: Any, offsets: Any, way: Any, rooms: Any, flat: Any, out: Any
-) -> None:  # fmt: skip
-    """What each input gets of what windows hand out."""
-    before, across, down, fetch, hand = way
-    if even:
-        _add_up(values, fetch, before, across, down, -1, rooms, out)
-    else:
-        _lay_out(values, hand, before, rooms)
-        _correlate(flat, offsets, taps, out)
-
-
-@compiled
 def _list_taps(taps: Any, there: Any, back: Any, offsets: Any, returns: Any, used: Any) -> Any:
-    """Where in the rooms each tap begins, there and back, and what it is.
+    """Where in the room each tap begins, there and back, and what it is.
 
     Returns how many are not 0, and whether all of them are 1.
     """
@@ -139,44 +142,37 @@ def _list_taps(taps: Any, there: Any, back: Any, offsets: Any, returns: Any, use
 
 
 @compiled
-def _place(values: Any, columns: int, out: Any, down: int, step: int) -> None:
-    """Rows where windows begin."""
-    if step == 1 and down == columns:
-        for i in range(len(values)):
-            out[i] = values[i]
-        return
-    for row in range(len(values) // columns):
-        v, o = values[row * columns : (row + 1) * columns], out[row * down :]
-        for i in range(columns):
-            o[i * step] = v[i]
-
-
-@compiled
-def _divide(tau: Any, total: Any, relative: Any, absolute: Any) -> Any:
-    """Shares in place of tau; how much of it has no input."""
+def _divide(tau: Any, total: Any, relative: Any, absolute: Any, kept: Any) -> Any:
+    """Shares in place of tau; what has no input is added to what is kept, its size returned."""
     zero, one = tau.dtype.type(0), tau.dtype.type(1)
     left = zero
     for i in range(len(tau)):
         # A number in place of a choice: a sum of choices would be taken one by one.
         lives = one if total[i] > max(absolute, relative * abs(tau[i])) else zero
-        left += abs(tau[i]) * (one - lives)
+        lost = tau[i] * (one - lives)
+        left += abs(lost)
+        kept[i] += lost
         tau[i] = tau[i] * lives / (total[i] if lives != zero else one)
     return left
 
 
 @compiled
-def _leave(tau: Any, share: Any, columns: int, down: int, step: int, left: Any) -> None:
-    """Add up the bias that was not shared out: a share is 0 only there, or where no bias is."""
-    zero = tau.dtype.type(0)
-    if step == 1 and down == columns:
-        for i in range(len(tau)):
-            left[i] += tau[i] if share[i] == zero else zero
-        return
-    for row in range(len(tau) // columns):
-        v, o = tau[row * columns : (row + 1) * columns], left[row * columns : (row + 1) * columns]
-        given = share[row * down :]
+def _weigh(given: Any, sizes: Any, columns: int, pitch: int, out: Any) -> None:
+    """What inputs get, row by row."""
+    for row in range(len(out) // columns):
+        o = out[row * columns : (row + 1) * columns]
+        g, s = given[row * pitch :], sizes[row * pitch :]
         for i in range(columns):
-            o[i] += v[i] if given[i * step] == zero else zero
+            o[i] = g[i] * s[i]
+
+
+@compiled
+def _add(given: Any, columns: int, pitch: int, out: Any) -> None:
+    """What inputs get besides, row by row."""
+    for row in range(len(out) // columns):
+        o, g = out[row * columns : (row + 1) * columns], given[row * pitch :]
+        for i in range(columns):
+            o[i] += g[i]
 
 
 @compiled
@@ -189,16 +185,23 @@ def _size(values: Any) -> Any:
 
 @compiled
 def _split(
-    start: int, stop: int, code: int, x: Any, taps: Any, tau: Any, plan: Any, way: Any, there: Any,
-    back: Any, least: Any, beta: Any, lost: Any, missed: Any
+    start: int, stop: int, code: int, x: Any, taps: Any, tau: Any, plan: Any, there: Any, back: Any,
+    down: Any, across: Any, least: Any, beta: Any, lost: Any, missed: Any
 ) -> None:  # fmt: skip
-    columns, down, step, length, whole, copies, long = plan
+    width, columns, pitch, under, step, length, whole, before, long = plan
     relative, absolute, zero = least[0], least[1], x.dtype.type(0)
-    # One for what is fetched and one for what is handed back, so that around both stays 0.
-    near, far = np.zeros((copies, long), x.dtype), np.zeros((copies, long), x.dtype)
-    flat_near, flat_far = near.reshape(-1), far.reshape(-1)
-    share, total = np.zeros(length, x.dtype), np.empty(length, x.dtype)
-    sizes, given = np.zeros(whole, x.dtype), np.empty(whole, x.dtype)
+    # One for what is fetched, one for what is handed back, and one for what is added up of them.
+    near, far, summed = (
+        np.zeros(long, x.dtype),
+        np.zeros(long, x.dtype),
+        np.zeros(long, x.dtype),
+    )
+    sizes, share = near[before:], far[before : before + length]
+    total, kept, given = (
+        np.empty(length, x.dtype),
+        np.zeros(length, x.dtype),
+        np.empty(whole, x.dtype),
+    )
     offsets = np.empty(taps.shape[1], np.int64)
     returns, used = np.empty_like(offsets), np.empty(len(offsets), x.dtype)
     apart = len(used) >= MANY and whole >= WIDE
@@ -209,19 +212,24 @@ def _split(
             continue
         some, even = _list_taps(taps[p % len(taps)], there, back, offsets, returns, used)
         even = even and apart
-        _measure(x[p], code, sizes)
-        _fetch(sizes, even, used[:some], offsets[:some], way, near, flat_near, total)
-        _place(tau[p], columns, share, down, step)
-        missed[p] = _divide(share, total, relative, absolute)
-        if missed[p] != zero:
-            lost[p] = zero
-            _leave(tau[p], share, columns, down, step, lost[p])
-        _hand(share, even, used[:some], returns[:some], way, far, flat_far, given)
-        if code == 3:
-            beta[p] = given[: x.shape[1]]
+        _measure(x[p], code, width, pitch, sizes)
+        if even:
+            _add_up(near, before, down, across, 1, summed, total)
         else:
-            for i in range(x.shape[1]):
-                beta[p, i] = given[i] * sizes[i]
+            _correlate(near, offsets[:some], used[:some], total)
+        _place(tau[p], columns, under, step, share)
+        missed[p] = _divide(share, total, relative, absolute, kept)
+        if missed[p] != zero:
+            _take_up(kept, columns, under, step, lost[p])
+            kept[:] = zero
+        if even:
+            _add_up(far, before, down, across, -1, summed, given)
+        else:
+            _correlate(far, returns[:some], used[:some], given)
+        if code == 3:
+            _take_up(given, width, pitch, 1, beta[p])
+        else:
+            _weigh(given, sizes, width, pitch, beta[p])
 
 
 def split(
@@ -307,55 +315,69 @@ def _over_all(held: Any, count: Any, lost: Any) -> None:
 @compiled
 def _split_bent(
     start: int, stop: int, code: int, x: Any, taps: Any, above: Any, grad: Any, y: Any, shift: Any,
-    bounds: Any, plan: Any, way: Any, there: Any, back: Any, least: Any, beta: Any, mass: Any,
-    lost: Any
+    bounds: Any, plan: Any, there: Any, back: Any, down: Any, across: Any, least: Any, beta: Any,
+    mass: Any, lost: Any
 ) -> None:  # fmt: skip
-    columns, down, step, length, whole, copies, long = plan
+    width, columns, pitch, under, step, length, whole, before, long = plan
     relative, absolute, zero = least[0], least[1], x.dtype.type(0)
-    near, far = np.zeros((copies, long), x.dtype), np.zeros((copies, long), x.dtype)
-    flat_near, flat_far = near.reshape(-1), far.reshape(-1)
-    share, total = np.zeros(length, x.dtype), np.empty(length, x.dtype)
-    sizes, given = np.zeros(whole, x.dtype), np.empty(whole, x.dtype)
-    live, held = np.empty(y.shape[1], x.dtype), np.empty(y.shape[1], x.dtype)
+    near, far, rest, summed = (
+        np.zeros(long, x.dtype),
+        np.zeros(long, x.dtype),
+        np.zeros(long, x.dtype),
+        np.zeros(long, x.dtype),
+    )
+    sizes, share, held = (
+        near[before:],
+        far[before : before + length],
+        rest[before : before + length],
+    )
+    total, given = np.empty(length, x.dtype), np.empty(whole, x.dtype)
+    live, kept = np.empty(y.shape[1], x.dtype), np.empty(y.shape[1], x.dtype)
     offsets = np.empty(taps.shape[1], np.int64)
     returns, used = np.empty_like(offsets), np.empty(len(offsets), x.dtype)
     ones, everything = np.ones(len(used), x.dtype), np.empty(length, x.dtype)
-    apart = len(used) >= MANY and whole >= WIDE
+    apart, left = len(used) >= MANY and whole >= WIDE, False
     # How many inputs units have in reach, where no tap is 0.
-    sizes[: x.shape[1]] = x.dtype.type(1)
-    _fetch(sizes, True, ones, offsets, way, near, flat_near, everything)
+    _measure(x[0], 2, width, pitch, sizes)
+    _add_up(near, before, down, across, 1, summed, everything)
     for p in range(start, stop):
         some, even = _list_taps(taps[p % len(taps)], there, back, offsets, returns, used)
         even, whole_kernel = even and apart, some == len(used)
         constant = shift[p % len(shift)]
-        size, held_size = _bend(above[p], grad[p], y[p], constant, bounds, live, held)
+        size, held_size = _bend(above[p], grad[p], y[p], constant, bounds, live, kept)
+        _place(live, columns, under, step, share)
+        if held_size != zero:
+            _place(kept, columns, under, step, held)
+        elif left:
+            held[:] = zero
         lost[p] = zero
         if size == zero:
             beta[p] = zero
         else:
-            _measure(x[p], code, sizes)
-            _fetch(sizes, even, used[:some], offsets[:some], way, near, flat_near, total)
-            _place(live, columns, share, down, step)
-            missed = _divide(share, total, relative, absolute)
-            if missed != zero:
-                held_size += missed
-                _leave(live, share, columns, down, step, held)
-            _hand(share, even, used[:some], returns[:some], way, far, flat_far, given)
-            for i in range(x.shape[1]):
-                beta[p, i] = given[i] * sizes[i]
-        if held_size != zero:
-            _place(held, columns, share, down, step)
-            if whole_kernel:
-                _over_all(share, everything, lost[p])
+            _measure(x[p], code, width, pitch, sizes)
+            if even:
+                _add_up(near, before, down, across, 1, summed, total)
             else:
-                sizes[: x.shape[1]] = x.dtype.type(1)
-                _fetch(sizes, False, ones[:some], offsets[:some], way, near, flat_near, total)
-                _over_all(share, total, lost[p])
-            together = whole_kernel and apart
-            _hand(share, together, ones[:some], returns[:some], way, far, flat_far, given)
-            for i in range(x.shape[1]):
-                beta[p, i] += given[i]
-        mass[p] = held_size
+                _correlate(near, offsets[:some], used[:some], total)
+            held_size += _divide(share, total, relative, absolute, held)
+            if even:
+                _add_up(far, before, down, across, -1, summed, given)
+            else:
+                _correlate(far, returns[:some], used[:some], given)
+            _weigh(given, sizes, width, pitch, beta[p])
+        if held_size != zero:
+            if whole_kernel:
+                _over_all(held, everything, lost[p])
+            else:
+                _measure(x[p], 2, width, pitch, sizes)
+                _correlate(near, offsets[:some], ones[:some], total)
+                _over_all(held, total, lost[p])
+            if whole_kernel and apart:
+                _add_up(rest, before, down, across, -1, summed, given)
+            else:
+                _correlate(rest, returns[:some], ones[:some], given)
+            _add(given, width, pitch, beta[p])
+        mass[p], left = held_size, held_size != zero
 
 
 def split_bent(
@@ -407,20 +429,17 @@ def split_bent(
 
 @compiled
 def _spread(
-    start: int, stop: int, grad: Any, taps: Any, plan: Any, way: Any, there: Any, back: Any,
-    out: Any
+    start: int, stop: int, grad: Any, taps: Any, plan: Any, there: Any, back: Any, out: Any
 ) -> None:  # fmt: skip
-    columns, down, step, length, whole, copies, long = plan
-    rooms, given = np.zeros((copies, long), out.dtype), np.zeros(length, out.dtype)
-    flat, gets = rooms.reshape(-1), np.empty(whole, out.dtype)
-    offsets = np.empty(taps.shape[1], np.int64)
+    width, columns, pitch, under, step, _, whole, before, long = plan
+    far, gets = np.zeros(long, out.dtype), np.empty(whole, out.dtype)
+    given, offsets = far[before:], np.empty(taps.shape[1], np.int64)
     returns, used = np.empty_like(offsets), np.empty(len(offsets), out.dtype)
     for p in range(start, stop):
         some, _ = _list_taps(taps[p % len(taps)], there, back, offsets, returns, used)
-        _place(grad[p], columns, given, down, step)
-        _hand(given, False, used[:some], returns[:some], way, rooms, flat, gets)
-        for i in range(out.shape[1]):
-            out[p, i] = gets[i]
+        _place(grad[p], columns, under, step, given)
+        _correlate(far, returns[:some], used[:some], gets)
+        _take_up(gets, width, pitch, 1, out[p])
 
 
 def spread(
@@ -444,7 +463,7 @@ def spread(
     out = grad.new_empty(like.shape)
     sides = plan_of(like, grad, taps, padding, dilation, stride)
     numbers = 2 * (grad.numel() + out.numel())
-    arrays = planes(grad), _kernels(taps), *sides, planes(out)
+    arrays = planes(grad), _kernels(taps), *sides[:3], planes(out)
     run(_spread, like.shape[0] * like.shape[1], numbers, *arrays)
     return out
 

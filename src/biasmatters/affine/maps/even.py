@@ -85,14 +85,14 @@ def _bent_in_windows(
         return None
     from biasmatters.kernels import channels, windows
 
-    live, sizes, held, held_sizes = channels.sum_bent(bent.parts())
-    mass = held_sizes.flatten(1).sum(1)
+    parts = bent.parts()
+    (live, held), mass = channels.sum_bent(parts)
     how = (conv.padding, conv.dilation, conv.stride)
     ones = x.new_ones(1, 1, *conv.weight.shape[2:])
     count = channels.count_present(x)
     plane, lost = windows.split(count, live, ones, *how, "count", COUNTED)
     if lost is not None:
-        mass = mass + sizes.mul(lost != 0).flatten(1).sum(1)
+        mass = mass + channels.sum_sizes(parts).mul_(lost != 0).flatten(1).sum(1)
         held = held + lost
     if not bool((mass != 0).any()):
         return channels.give(x, plane), mass, None
