@@ -88,7 +88,7 @@ def step_by_step(
         y = made[top][0].call.output
         grad = arrived.pop(id(y), None)
         if chain is not None and grad is not None:
-            grad = grad.to(y.dtype).contiguous()
+            grad = (grad if grad.dtype == y.dtype else grad.to(y.dtype)).contiguous()
         if top in asked:
             found.outputs[top] = grad
         if grad is None:
@@ -161,7 +161,8 @@ def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
     node, form = made
     call = node.call
     if form.transpose is not None:
-        return form.transpose(grad.to(call.output.dtype))
+        out = call.output.dtype
+        return form.transpose(grad if grad.dtype == out else grad.to(out))
     if _is_run_again(form, call):
         # One of them may be made of another, and autograd would go on from that to this.
         return call.vjp(grad)

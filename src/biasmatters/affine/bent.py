@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -52,12 +53,24 @@ class Bent:
         if self.grad is not None:
             return beta, self.grad, self.y, self.shift, bounds
         # A constant of 0 takes any gradient.
+        bounds = bounds.clone()
         bounds[2:] = 0
         return beta, beta, self.y, torch.zeros_like(self.shift), bounds
 
 
 def bounds_of(bend: Bend | None, like: Tensor) -> Tensor:
-    """A bend as kernels take it: its bounds, and the constants that are held there."""
-    ends = (-math.inf, math.inf) if bend is None else (bend.low, bend.high)
-    held = [0.0 if math.isinf(bound) else bound for bound in ends]
-    return torch.tensor([*ends, *held], dtype=like.dtype)
+    """A bend as kernels take it: its bounds, and the constants that are held there.
+
+    Nobody may write to it: it is the same for all layers with such a bend.
+    """
+    return (
+        _bounds(-math.inf, math.inf, like.dtype)
+        if bend is None
+        else _bounds(bend.low, bend.high, like.dtype)
+    )
+
+
+@lru_cache(maxsize=64)
+def _bounds(low: float, high: float, dtype: torch.dtype) -> Tensor:
+    held = [0.0 if math.isinf(bound) else bound for bound in (low, high)]
+    return torch.tensor([low, high, *held], dtype=dtype)

@@ -144,6 +144,13 @@ class Call:
             return self.args[position]
         return self.kwargs.get(keyword, default)
 
+    def with_output(self, output: Tensor) -> Call:
+        """The same with another output."""
+        return Call(
+            self.function, self.op, self.name, self.args, self.kwargs, self.inputs, output,
+            self.index, self.samples, self.axes,
+        )  # fmt: skip
+
     def tracked(self, value: Any) -> bool:
         """Whether a value is one of the tensors that depend on the input."""
         return any(value is tensor for tensor in self.inputs)

@@ -10,7 +10,7 @@ bias that arrived does what would take three for each operation (`biasmatters.ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -62,17 +62,18 @@ class Chain:
     def finite(self) -> bool:
         """Whether the output is known to be finite, without looking at it again."""
         sums = vars(self).get("sums")
-        return sums is not None and bool((sums[..., 4] == 0).all())
+        return sums is not None and not sums.numpy()[..., 4].any()
 
     def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
         """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
         sums = self.sums
         if sums is None:
             return []
-        shares, sizes = sums[..., 2] @ self.shifts.T, sums[..., 3] @ self.shifts.abs().T
+        held, held_size, passed, passed_size, _ = sums.unbind(-1)
+        shares, sizes = passed @ self.shifts.T, passed_size @ self.shifts.abs().T
         rows = list(zip(self.constant, shares.unbind(1), sizes.unbind(1), strict=True))
         if self.bend is not None and self.bend.holds:
-            rows.append((self.top, sums[..., 0].sum(1), sums[..., 1].sum(1)))
+            rows.append((self.top, held.sum(1), held_size.sum(1)))
         return rows
 
 
@@ -114,6 +115,11 @@ class Link:
         grad = None if self.grad is None else self.grad.contiguous()
         return Bent(beta, grad, self.y.detach(), self.shift, self.bend)
 
+    @property
+    def passes(self) -> bool:
+        """Whether no slope is 0: then contributions that are shared out are as many as without."""
+        return self.gain is None or bool(self.gain.numpy().all())
+
     def scale(self) -> Tensor | None:
         """The slope that is folded into the mixing step, as `Rule.split` takes it."""
         if self.gain is None:
@@ -129,11 +135,11 @@ def linked(step: Step) -> Step | Link | None:
     if step.chain is None:
         return step
     chain, top = step.chain, step.chain.top
-    call = replace(step.node.call, output=top.output)
+    call = step.node.call.with_output(top.output)
     handler = find_handler(call.function, call.op)
     if handler is None:
         raise UnsupportedOperationError(call.name, call.op, "the engine lost it")
-    node, shift = replace(step.node, call=call), chain.shifts.sum(0)
+    node, shift = Node(call, step.node.axis), chain.shifts.sum(0)
     return Link(
         node,
         handler(call),
@@ -206,7 +212,7 @@ def _fits(node: Node, first: Node, samples: int) -> bool:
         and output.dtype == like.dtype
         and output.shape[0] == samples
         and node.axis == 0
-        and kernels.fit(output.detach())
+        and kernels.fit(output)
     )
 
 

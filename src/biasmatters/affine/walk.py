@@ -123,7 +123,8 @@ def hand_on(
 
 def _add(step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor]) -> None:
     for x, beta in zip(step.node.call.inputs, pulled, strict=True):
-        old, beta = betas.get(id(x)), beta.to(x.dtype)
+        old = betas.get(id(x))
+        beta = beta if beta.dtype == x.dtype else beta.to(x.dtype)
         betas[id(x)] = beta if old is None else old + beta
 
 

@@ -136,7 +136,7 @@ class Walk:
         if self.bent is None or self.probe is not None or self.fallback != "uniform":
             return None
         x = link.node.call.inputs[0].detach()
-        if x.dtype != bent.y.dtype or passing(self._scale) is not None:
+        if x.dtype != bent.y.dtype or not link.passes:
             return None
         if place(x) not in self.finite and not bool(x.sum().isfinite()):
             return None

@@ -80,5 +80,5 @@ def find_cuts(weight: Tensor) -> Cuts:
     units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
     channels, seen = np.empty(count, np.int64), np.zeros(values.shape[1], np.bool_)
     rows = _list_zeros(values, counts, firsts, units, channels, seen)
-    whole = np.delete(everything, units[:rows])
-    return Cuts(whole, units[:rows], firsts[: rows + 1], channels, np.flatnonzero(~seen))
+    dead = none if seen.all() else np.flatnonzero(~seen)
+    return Cuts(everything[counts == 0], units[:rows], firsts[: rows + 1], channels, dead)

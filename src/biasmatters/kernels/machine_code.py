@@ -58,14 +58,24 @@ def _together(kernel: Any) -> Kernel:
     return compiled(FunctionType(code, {**names, "kernel": kernel, "in_turns": in_turns}, name))
 
 
+# Numpy makes a view in less time than torch.
+
+
+def array(tensor: Tensor) -> Any:
+    """A tensor as an array, whether it requires grad or not."""
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+
+
 def planes(tensor: Tensor) -> Any:
     """``(N, C, *space)`` as an array ``(N C, L)``."""
-    return tensor.detach().reshape(tensor.shape[0] * tensor.shape[1], -1).numpy()
+    values = array(tensor)
+    return values.reshape(values.shape[0] * values.shape[1], -1)
 
 
 def stacks(tensor: Tensor) -> Any:
     """``(N, C, *space)`` as an array ``(N, C, L)``."""
-    return tensor.detach().reshape(*tensor.shape[:2], -1).numpy()
+    values = array(tensor)
+    return values.reshape(*values.shape[:2], -1)
 
 
 def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.cuts import Cuts
-from biasmatters.kernels.machine_code import compiled, run, stacks
+from biasmatters.kernels.machine_code import array, compiled, run, stacks
 
 # Places that are worked on at a time, so that a sum over channels stays in the first cache.
 SPAN = 1024
@@ -293,7 +293,8 @@ def split_bent(
     """
     beta, inputs = x.new_empty(x.shape), stacks(x)
     spans = -(-inputs.shape[2] // SPAN)
-    mass, lost = (x.new_empty(len(x) * spans) for _ in range(2))
+    sums = x.new_empty(2, len(x) * spans)
+    mass, lost = sums.numpy()
     above, grad, y, shift, bounds = bent
     run(
         _split_bent,
@@ -302,15 +303,15 @@ def split_bent(
         spans,
         inputs,
         *(stacks(t) for t in (above, grad, y)),
-        *(t.detach().numpy() for t in (shift, bounds)),
+        *(array(t) for t in (shift, bounds)),
         cuts.whole,
         cuts.units,
         cuts.firsts,
         cuts.channels,
         cuts.dead,
         stacks(beta),
-        mass.numpy(),
-        lost.numpy(),
+        mass,
+        lost,
     )
-    mass, lost = mass.reshape(len(x), -1).sum(1), lost.reshape(len(x), -1).sum(1)
-    return beta, mass, lost if len(cuts.units) and bool(lost.any()) else None
+    total, orphans = sums.reshape(2, len(x), spans).sum(2)
+    return beta, total, orphans if len(cuts.units) and lost.any() else None

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.machine_code import array, compiled, run
 
 # Numbers that are worked on at a time.
 ROW = 1 << 13
@@ -64,7 +64,7 @@ def _zeros(start: int, stop: int, weight: Any, by_row: Any, by_column: Any) -> N
 
 def flat(tensor: Tensor) -> Any:
     """All numbers as one array."""
-    return tensor.detach().reshape(-1).numpy()
+    return array(tensor).reshape(-1)
 
 
 def _run(kernel: Any, like: Tensor, *arguments: Any) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, planes, run
+from biasmatters.kernels.machine_code import array, compiled, planes, run
 from biasmatters.kernels.window_plan import plan_of
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
@@ -416,7 +417,7 @@ def split_bent(
         planes(x),
         _kernels(taps),
         *(planes(t) for t in bent[:3]),
-        *(t.detach().numpy() for t in bent[3:]),
+        *(array(t) for t in bent[3:]),
         *plan_of(x, bent[2], taps, padding, dilation, stride),
         _bounds(least, x),
         planes(beta),
@@ -470,9 +471,10 @@ def spread(
 
 def _kernels(taps: Tensor) -> Any:
     """``(C, kh kw)``."""
-    return taps.detach().flatten(1).contiguous().numpy()
+    values = array(taps)
+    return np.ascontiguousarray(values.reshape(len(values), -1))
 
 
 def _bounds(least: tuple[float, float], like: Tensor) -> Any:
     """What counts as no total, in the format of a tensor."""
-    return np.array(least, planes(like).dtype)
+    return np.array(least, np.float32 if like.dtype == torch.float32 else np.float64)

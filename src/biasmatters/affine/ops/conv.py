@@ -84,12 +84,17 @@ def convolution(call: Call) -> Form:
         dilation,
         call.arg(6, "groups", 1),
     )
-    form = _batched(call, made, bias, axes)
     # Under autocast what is computed has another format than what it is computed of.
-    formats = {call.inputs[0].dtype, weight.dtype, call.output.dtype}
-    if form.law is None or len(formats) > 1:
-        return form
-    return replace(form, transpose=lambda grad: _transposed(made, call.inputs[0].detach(), grad))
+    x = call.inputs[0]
+    if x.ndim != axes + 2 or not x.dtype == weight.dtype == call.output.dtype:
+        return _batched(call, made, bias, axes)
+    return mixing(
+        call,
+        lambda: made,
+        lambda: channel_bias(bias, axes),
+        law=PerChannel(shift=None if bias is None else bias.detach()),
+        transpose=lambda grad: _transposed(made, call.inputs[0].detach(), grad),
+    )
 
 
 def _transposed(made: ConvMap, x: Tensor, grad: Tensor) -> tuple[Tensor]:

@@ -21,10 +21,10 @@ def by_running_statistics(
     call: Call, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Form:
     """``gamma (x - mean) / sqrt(var + eps) + beta``, channel by channel."""
-    scale = (var.detach() + eps).rsqrt()
-    scale = scale if weight is None else scale * weight.detach()
-    shift = -mean.detach() * scale
-    shift = shift if bias is None else shift + bias.detach()
+    # The tape gives constants that are cut off from autograd.
+    scale = (var + eps).rsqrt_()
+    scale = scale if weight is None else scale.mul_(weight)
+    shift = -mean * scale if bias is None else torch.addcmul(bias, mean, scale, value=-1)
     return elementwise(
         call,
         lambda: _per_channel(call, scale),
