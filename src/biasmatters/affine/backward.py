@@ -20,6 +20,7 @@ from biasmatters.affine.call import Call
 from biasmatters.affine.chain import Composition, Made
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form
+from biasmatters.affine.maps.planes import back_by_bent_planes
 
 
 @dataclass
@@ -74,8 +75,6 @@ def step_by_step(
         places: Likewise.
         chains: What chains come to, by the place of their first.
     """
-    from biasmatters.kernels import bends
-
     within = {i for chain in chains.values() for i in chain.followers}
     asked, found = set(places), Gradients((), {})
     arrived: dict[int, Tensor] = {}
@@ -93,10 +92,12 @@ def step_by_step(
             found.outputs[top] = grad
         if grad is None:
             continue
-        if chain is not None:
-            limits = bounds_of(chain.bend, y)
-            grad, found.sums[i] = bends.pass_back(grad, y.detach(), chain.gain, limits)
-        _add(arrived, made[i][0].call.inputs, _through(made[i], grad))
+        if chain is None:
+            below = _through(made[i], grad)
+        else:
+            bent = grad, y.detach(), chain.gain, bounds_of(chain.bend, y)
+            below, found.sums[i] = _through_chain(made[i], bent)
+        _add(arrived, made[i][0].call.inputs, below)
     found.inputs = tuple(arrived.get(id(leaf)) for leaf in leaves)
     _let_go(made)
     return found
@@ -168,6 +169,21 @@ def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
         return call.vjp(grad)
     # The graph is kept: several outputs of an operation go through it one after the other.
     return _autograd(call.output, call.inputs, grad)
+
+
+def _through_chain(
+    made: Made, bent: tuple[Tensor, Tensor, Tensor | None, Tensor]
+) -> tuple[Sequence[Tensor | None], Tensor]:
+    """The gradient at a mixing operation's input for one above what follows it, and the sums."""
+    from biasmatters.kernels import bends
+
+    node, form = made
+    if form.maker is not None and form.transpose is not None:
+        found = back_by_bent_planes(form.maker(), node.call.inputs[0].detach(), bent)
+        if found is not None:
+            return (found[0],), found[1]
+    grad, sums = bends.pass_back(*bent)
+    return _through(made, grad), sums
 
 
 def _autograd(

@@ -22,6 +22,7 @@ class Bent:
         y: The value there.
         shift: ``(C,)`` the constant below the bend.
         bend: None where there is none.
+        floor: What the mixing operation's inputs are known not to lie below.
     """
 
     beta: Tensor | None
@@ -29,6 +30,7 @@ class Bent:
     y: Tensor
     shift: Tensor
     bend: Bend | None
+    floor: float = -math.inf
 
     def written_out(self) -> tuple[Tensor, Tensor | None, Tensor]:
         """The bias of the units below the bend.

@@ -9,7 +9,7 @@ bias that arrived does what would take three for each operation (`biasmatters.ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,8 +21,9 @@ from biasmatters.affine.bent import Bent, bounds_of
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.law import Bend, PerChannel
+from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.node import Node
-from biasmatters.affine.registry import find_handler, is_taught
+from biasmatters.affine.registry import Handler, find_handler, is_taught
 from biasmatters.affine.step import Step
 
 Made = tuple[Node, Form]
@@ -83,7 +84,8 @@ class Link:
 
     Attributes:
         node: What ran; as its output it shows that of the chain, which has the same shape.
-        form: The mixing operation's own.
+        handler: Which says what the operation does.
+        maker: Of the operation's form.
         label: Its name.
         y: The chain's output.
         grad: The gradient there, None where no constant meets it.
@@ -94,7 +96,8 @@ class Link:
     """
 
     node: Node
-    form: Form
+    handler: Handler
+    maker: Callable[[], Mixing] | None
     label: str
     y: Tensor
     grad: Tensor | None
@@ -103,17 +106,23 @@ class Link:
     bend: Bend | None
     finite: bool
 
-    def bent(self, beta: Tensor | None) -> Bent | None:
+    @property
+    def form(self) -> Form:
+        """The mixing operation's own, made anew: few links are asked for it."""
+        return self.handler(self.node.call)
+
+    def bent(self, beta: Tensor | None, floor: float) -> Bent | None:
         """The bias of the mixing step's units, None if there is none.
 
         Args:
             beta: What arrived above the chain, None for nothing.
+            floor: As in `Bent`.
         """
         if beta is None and self.grad is None:
             return None
         beta = None if beta is None else beta.contiguous()
         grad = None if self.grad is None else self.grad.contiguous()
-        return Bent(beta, grad, self.y.detach(), self.shift, self.bend)
+        return Bent(beta, grad, self.y.detach(), self.shift, self.bend, floor)
 
     @property
     def passes(self) -> bool:
@@ -142,7 +151,8 @@ def linked(step: Step) -> Step | Link | None:
     node, shift = Node(call, step.node.axis), chain.shifts.sum(0)
     return Link(
         node,
-        handler(call),
+        handler,
+        step.form.maker,
         step.label,
         top.output,
         top.grad,

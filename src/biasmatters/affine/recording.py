@@ -129,12 +129,13 @@ class Recording(Point):
                 for step in self.steps
                 for row, share, size in self._weighed(step)
             }
-            rows, mass = [], zero
+            rows, sizes = [], [zero]
             for step in self.steps:
                 if step.label in weighed:
                     share, size = weighed[step.label]
                     rows.append(LedgerRow(step.label, step.form.kind, step.node.call.op, share))
-                    mass = mass + size.to(mass)
+                    sizes.append(size if size.dtype == zero.dtype else size.to(zero.dtype))
+            mass = torch.stack(sizes).sum(0)
             return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),)), mass
 
     def _weighed(self, step: Step) -> list[tuple[Step, Tensor, Tensor]]:

@@ -12,6 +12,7 @@ The engine walks; a rule only splits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from biasmatters.affine.walker import (
     BentFunction,
     BranchesFunction,
     Fallback,
+    Place,
     Probe,
     SplitFunction,
     Stranded,
@@ -83,15 +85,19 @@ def walk(
         layers: dict[str, Tensor] = {}
         todo = list(map(linked, steps)) if together else list(steps)
         steps.clear()
-        state.finite = {place(s.y) for s in todo if isinstance(s, Link) and s.finite}
+        links = [s for s in todo if isinstance(s, Link)]
+        state.finite = {place(s.y) for s in links if s.finite}
+        floors = {place(s.y): s.bend.low for s in links if s.bend is not None}
+        del links
         while todo:
             step = todo.pop()
             scale = scales.pop(len(todo), None)
             if step is None:
                 continue
             if isinstance(step, Link):
-                hand_on_together(step, state, betas)
+                hand_on_together(step, state, betas, floors)
                 state.finite.discard(place(step.y))
+                floors.pop(place(step.y), None)
                 continue
             own = put_in is None or step.label in put_in
             tau = _total(betas.pop(id(step.output), None), step, own=own)
@@ -128,14 +134,23 @@ def _add(step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor]
         betas[id(x)] = beta if old is None else old + beta
 
 
-def hand_on_together(link: Link, state: Walk, betas: dict[int, Tensor]) -> None:
-    """Hand the bias of a mixing step, and of all that follows it one to one, to its inputs."""
-    bent = link.bent(betas.pop(id(link.y), None))
+def hand_on_together(
+    link: Link, state: Walk, betas: dict[int, Tensor], floors: dict[Place, float]
+) -> None:
+    """Hand the bias of a mixing step, and of all that follows it one to one, to its inputs.
+
+    Args:
+        link: The step with what follows it.
+        state: As in `hand_on`.
+        betas: Likewise.
+        floors: What tensors are known not to lie below.
+    """
+    floor = floors.get(place(link.node.call.inputs[0]), -math.inf)
+    bent = link.bent(betas.pop(id(link.y), None), floor)
     if bent is None:
         return
-    state.enter(link, link.scale())
-    make = link.form.maker
-    found = None if make is None else state.mix_bent(make(), link, bent)
+    state.enter(link, None)
+    found = None if link.maker is None else state.mix_bent(link.maker(), link, bent)
     if found is None:
         share, stranded, mass = bent.written_out()
         state.enter(link, link.scale(), None if stranded is None else Stranded(stranded, mass))

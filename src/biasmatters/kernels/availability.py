@@ -46,15 +46,13 @@ def available() -> bool:
 
 def fit(*tensors: Tensor) -> bool:
     """Whether kernels can take tensors: of one format, on a processor, in torch's own order."""
-    suits = all(
-        t.device.type == "cpu"
-        and t.dtype in FORMATS
-        and t.dtype == tensors[0].dtype
-        and t.is_contiguous()
-        and t.numel() > 0
-        for t in tensors
-    )
-    return suits and available()
+    dtype = tensors[0].dtype
+    if dtype not in FORMATS:
+        return False
+    for t in tensors:
+        if not (t.is_cpu and t.dtype == dtype and t.is_contiguous() and t.numel()):
+            return False
+    return available()
 
 
 @contextmanager

@@ -315,3 +315,178 @@ def split_bent(
     )
     total, orphans = sums.reshape(2, len(x), spans).sum(2)
     return beta, total, orphans if len(cuts.units) and lost.any() else None
+
+
+@compiled
+def _share_out(
+    beta: Any, grad: Any, y: Any, constant: Any, bounds: Any, least: Any, total: Any, left: Any
+) -> Any:
+    """Shares of bias below a bend in place of totals; what has none is added to what is left."""
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    relative, absolute, size = least[0], least[1], zero
+    for i in range(len(y)):
+        inside = (y[i] > low) & (y[i] < high)
+        h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
+        tau = beta[i] + grad[i] * (constant if inside else h)
+        lives = one if inside & (total[i] > max(absolute, relative * abs(tau))) else zero
+        kept = tau * (one - lives)
+        left[i] += kept
+        size += abs(kept)
+        total[i] = tau * lives / (total[i] if lives != zero else one)
+    return size
+
+
+@compiled
+def _share_bent(
+    start: int, stop: int, spans: int, above: Any, grad: Any, y: Any, shift: Any, bounds: Any,
+    least: Any, total: Any, rest: Any, mass: Any
+) -> None:  # fmt: skip
+    zero = y.dtype.type(0)
+    for k in range(start, stop):
+        n, first = k // spans, (k % spans) * SPAN
+        last = min(first + SPAN, y.shape[2])
+        left = rest[n, first:last]
+        left[:], mass[k] = zero, zero
+        for p in range(y.shape[1]):
+            b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
+            mass[k] += _share_out(b, g, v, shift[p], bounds, least, total[n, p, first:last], left)
+
+
+def share_bent(
+    bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], total: Tensor, least: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """The bias below a bend over a total, in place of the total.
+
+    Args:
+        bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
+        total: Like y, not negative; it is written over.
+        least: As in `biasmatters.kernels.shares.divide`.
+
+    Returns:
+        At each place the sum over the units of what was not shared out because a unit holds a bound
+        or has no total, ``(N, L)``; and the sum of its sizes, ``(N,)``.
+    """
+    streams = [stacks(t) for t in bent[:3]]
+    samples, _, places = streams[2].shape
+    spans = -(-places // SPAN)
+    rest, mass = total.new_empty(samples, places), total.new_empty(samples * spans)
+    run(
+        _share_bent,
+        samples * spans,
+        3 * total.numel(),
+        spans,
+        *streams,
+        *(array(t) for t in bent[3:]),
+        np.array(least, streams[2].dtype),
+        stacks(total),
+        rest.numpy(),
+        mass.numpy(),
+    )
+    return rest, mass.reshape(samples, spans).sum(1)
+
+
+@compiled
+def _keep_back(
+    beta: Any, grad: Any, y: Any, constant: Any, bounds: Any, share: Any, out: Any
+) -> None:
+    """The bias below a bend that was not shared out: a share is 0 only there, or without bias."""
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero = y.dtype.type(0)
+    for i in range(len(y)):
+        inside = (y[i] > low) & (y[i] < high)
+        h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
+        out[i] = beta[i] + grad[i] * (constant if inside else h) if share[i] == zero else zero
+
+
+@compiled
+def _redirect(mine: Any, everything: Any, reach: Any, plane: Any) -> Any:
+    """What a unit hands to those inputs that it sees, not to all; returns what it has none for."""
+    zero, one = mine.dtype.type(0), mine.dtype.type(1)
+    lost = zero
+    for i in range(len(mine)):
+        plane[i] -= mine[i] / everything
+        lost += mine[i] if reach < one else zero
+        mine[i] = mine[i] / reach if reach >= one else zero
+        plane[i] += mine[i]
+    return lost
+
+
+@compiled
+def _finish(
+    start: int, stop: int, spans: int, above: Any, grad: Any, y: Any, shift: Any, bounds: Any,
+    share: Any, units: Any, firsts: Any, cut: Any, dead: Any, rest: Any, size: Any, beta: Any,
+    lost: Any
+) -> None:  # fmt: skip
+    zero, everything = y.dtype.type(0), y.dtype.type(size.shape[1])
+    rooms = np.empty((len(units), SPAN), y.dtype)
+    for k in range(start, stop):
+        n, first = k // spans, (k % spans) * SPAN
+        last = min(first + SPAN, y.shape[2])
+        plane = rest[n, first:last]
+        for i in range(len(plane)):
+            plane[i] /= everything
+        lost[k] = zero
+        for u in range(len(units)):
+            p, mine = units[u], rooms[u, : last - first]
+            b, g, v = above[n, p, first:last], grad[n, p, first:last], y[n, p, first:last]
+            _keep_back(b, g, v, shift[p], bounds, share[n, p, first:last], mine)
+            reach = y.dtype.type(size.shape[1] - (firsts[u + 1] - firsts[u]))
+            lost[k] += _redirect(mine, everything, reach, plane)
+        for c in range(size.shape[1]):
+            s, o = size[n, c, first:last], beta[n, c, first:last]
+            for i in range(len(o)):
+                o[i] = o[i] * s[i] + plane[i]
+        for u in range(len(units)):
+            mine = rooms[u, : last - first]
+            for c in cut[firsts[u] : firsts[u + 1]]:
+                beta[n, c, first:last] -= mine
+        for c in dead:
+            beta[n, c, first:last] = zero
+
+
+def finish(
+    bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    share: Tensor,
+    rest: Tensor,
+    cuts: Cuts,
+    size: Tensor,
+    beta: Tensor,
+) -> Tensor | None:
+    """Weigh what inputs get by their sizes, and hand what was left evenly to all in reach.
+
+    Args:
+        bent: As in `share_bent`.
+        share: Like y, what it has written over the total.
+        rest: ``(N, L)`` what it returned; it is written over.
+        cuts: Of the weight.
+        size: ``(N, Q, *space)`` of the inputs.
+        beta: Like it, what they get of the shares for each unit of their size; the result is
+            written over it.
+
+    Returns:
+        The sum of what has no input in reach at all, ``(N,)``, None for nothing.
+    """
+    streams = [stacks(t) for t in bent[:3]]
+    samples, _, places = streams[2].shape
+    spans = -(-places // SPAN)
+    lost = beta.new_empty(samples * spans)
+    run(
+        _finish,
+        samples * spans,
+        3 * beta.numel(),
+        spans,
+        *streams,
+        *(array(t) for t in bent[3:]),
+        stacks(share),
+        cuts.units,
+        cuts.firsts,
+        cuts.channels,
+        cuts.dead,
+        rest.numpy(),
+        stacks(size),
+        stacks(beta),
+        lost.numpy(),
+    )
+    orphans = lost.reshape(samples, spans).sum(1)
+    return orphans if len(cuts.units) and bool(orphans.any()) else None

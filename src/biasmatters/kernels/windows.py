@@ -469,6 +469,75 @@ def spread(
     return out
 
 
+@compiled
+def _pass_back(grad: Any, y: Any, gain: Any, bounds: Any, below: Any, out: Any) -> None:
+    """The gradient of a plane below a bend and a slope, with the sums that a ledger needs."""
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
+    for i in range(len(y)):
+        inside = one if (y[i] > low) & (y[i] < high) else zero
+        h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
+        m = grad[i] * inside
+        below[i] = m * gain
+        held += grad[i] * h
+        held_size += abs(grad[i] * h)
+        passed += m
+        passed_size += abs(m)
+        nothing += y[i] * zero
+    out[0], out[1], out[2], out[3], out[4] = held, held_size, passed, passed_size, nothing
+
+
+@compiled
+def _spread_bent(
+    start: int, stop: int, grad: Any, y: Any, gain: Any, bounds: Any, taps: Any, plan: Any,
+    there: Any, back: Any, out: Any, sums: Any
+) -> None:  # fmt: skip
+    width, columns, pitch, under, step, _, whole, before, long = plan
+    far, gets, below = np.zeros(long, y.dtype), np.empty(whole, y.dtype), np.empty_like(y[0])
+    given, offsets = far[before:], np.empty(taps.shape[1], np.int64)
+    returns, used = np.empty_like(offsets), np.empty(len(offsets), y.dtype)
+    for p in range(start, stop):
+        some, _ = _list_taps(taps[p % len(taps)], there, back, offsets, returns, used)
+        _pass_back(grad[p], y[p], gain[p % len(gain)], bounds, below, sums[p])
+        _place(below, columns, under, step, given)
+        _correlate(far, returns[:some], used[:some], gets)
+        _take_up(gets, width, pitch, 1, out[p])
+
+
+def spread_bent(
+    bent: tuple[Tensor, Tensor, Tensor | None, Tensor],
+    taps: Tensor,
+    like: Tensor,
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    stride: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """The same for a gradient above a bend and a slope.
+
+    Args:
+        bent: As in `biasmatters.kernels.bends.pass_back`: grad, y, gain and bounds.
+        taps: As in `spread`.
+        like: Likewise.
+        padding: Likewise.
+        dilation: Likewise.
+        stride: Likewise.
+
+    Returns:
+        What `spread` returns for the gradient below the bend, and what
+        `biasmatters.kernels.bends.weigh` does.
+    """
+    grad, y, gain, bounds = bent
+    out, sums = grad.new_empty(like.shape), y.new_empty(*y.shape[:2], 5)
+    slopes = np.ones(y.shape[1], _format(y)) if gain is None else array(gain.to(y.dtype))
+    sides = plan_of(like, y, taps, padding, dilation, stride)
+    numbers = 2 * (grad.numel() + out.numel())
+    above = planes(grad), planes(y), np.ascontiguousarray(slopes), array(bounds)
+    arrays = *above, _kernels(taps), *sides[:3], planes(out), array(sums).reshape(-1, 5)
+    run(_spread_bent, like.shape[0] * like.shape[1], numbers, *arrays)
+    return out, sums
+
+
 def _kernels(taps: Tensor) -> Any:
     """``(C, kh kw)``."""
     values = array(taps)
@@ -477,4 +546,8 @@ def _kernels(taps: Tensor) -> Any:
 
 def _bounds(least: tuple[float, float], like: Tensor) -> Any:
     """What counts as no total, in the format of a tensor."""
-    return np.array(least, np.float32 if like.dtype == torch.float32 else np.float64)
+    return np.array(least, _format(like))
+
+
+def _format(like: Tensor) -> Any:
+    return np.float32 if like.dtype == torch.float32 else np.float64

@@ -15,7 +15,7 @@ from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.masks import largest, passing
-from biasmatters.affine.mixing import Lost, Mixing
+from biasmatters.affine.mixing import Linear, Lost, Mixing
 from biasmatters.affine.pieces import pieces
 
 
@@ -92,13 +92,30 @@ def _below_bend(
     from biasmatters.kernels import bends
 
     sizes = mixing.power(1, x)
-    size = x if bool(x.amin() >= 0) else x.abs()
-    share, mass, left = bends.share(bent.parts(), sizes.forward(size), _bounds(bent.y))
+    size = x if bent.floor >= 0 or bool(x.amin() >= 0) else x.abs()
+    total = sizes.forward(size)
+    if mixing.a_point and kernels.fit(total, size):
+        return _at_points(mixing, sizes, size, bent, total)
+    share, mass, left = bends.share(bent.parts(), total, _bounds(bent.y))
     beta = sizes.transpose(share).mul_(size)
     if left is None:
         return beta, mass, None
     extra, lost = hand_to_support(mixing, x, left, 0)
     return beta + extra, mass, None if lost is None else row_sums(lost)
+
+
+def _at_points(
+    conv: ConvMap, sizes: Linear, size: Tensor, bent: Bent, total: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same where outputs and inputs lie at the same places."""
+    from biasmatters.kernels import points
+
+    parts = bent.parts()
+    rest, mass = points.share_bent(parts, total, _bounds(bent.y))
+    beta = sizes.transpose(total).contiguous()
+    if not bool((mass != 0).any()):
+        return beta.mul_(size), mass, None
+    return beta, mass, points.finish(parts, total, rest, conv.cuts, size, beta)
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:

@@ -85,6 +85,19 @@ def back_by_planes(mixing: Mixing, x: Tensor, grad: Tensor) -> Tensor | None:
     return windows.spread(grad, mixing.weight, x, mixing.padding, mixing.dilation, mixing.stride)
 
 
+def back_by_bent_planes(
+    mixing: Mixing, x: Tensor, bent: tuple[Tensor, Tensor, Tensor | None, Tensor]
+) -> tuple[Tensor, Tensor] | None:
+    """The same for a gradient above a bend, as `biasmatters.kernels.windows.spread_bent` has it."""
+    if not is_depthwise(mixing) or not fits_planes(mixing, x, bent[1]):
+        return None
+    from biasmatters.kernels import windows
+
+    return windows.spread_bent(
+        bent, mixing.weight, x, mixing.padding, mixing.dilation, mixing.stride
+    )
+
+
 def fits_planes(conv: ConvMap, x: Tensor, tau: Tensor) -> bool:
     """Whether kernels can take the planes of a convolution, and its windows overlap enough."""
     if x.ndim != 4 or prod(conv.stride) > WASTE or not kernels.fit(x, tau, conv.weight):
