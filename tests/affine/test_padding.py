@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -199,3 +201,218 @@ def test_a_padded_convolution_has_its_own_name_alone() -> None:
     layers = bm.BiasBackprop(model.eval(), "uniform").explain(x, 0, layers=True).layers
     assert {"first", "deep"} <= set(layers)
     assert not any("pad" in name for name in layers)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A way to pad for a convolution, and a convolution that does it alone.
+
+    Attributes:
+        pad: Before the convolution.
+        conv: What it has of its own, but for the padding.
+        padding: What it has of its own.
+        whole: The padding of the one that does it alone.
+        crop: What of its output there is without it, for each axis.
+        space: Of the input.
+    """
+
+    pad: Callable[[Tensor], Tensor]
+    conv: dict[str, Any]
+    padding: str | int | tuple[int, ...]
+    whole: tuple[int, ...]
+    crop: tuple[slice, ...] = ()
+    space: tuple[int, ...] = (6, 7)
+
+    def network(self, *, alone: bool) -> nn.Module:
+        return Rewritten(self, alone=alone).double().eval()
+
+
+def by(*pads: int, **how: Any) -> Callable[[Tensor], Tensor]:
+    return lambda x: F.pad(x, pads, **how)
+
+
+WAYS = {
+    "same": Written(by(1, 1, 2, 2), {"kernel_size": 3}, "same", (3, 2)),
+    "same, dilated": Written(
+        by(1, 1, 0, 0), {"kernel_size": (3, 5), "dilation": (2, 1), "groups": 2}, "same", (2, 3)
+    ),
+    "same, one more after": Written(
+        by(0, 1, 1, 1), {"kernel_size": (2, 4)}, "same", (2, 3), (slice(1, None), slice(2, None))
+    ),
+    "same in one axis": Written(
+        by(2, 2), {"kernel_size": 3, "dilation": 2}, "same", (4,), space=(7,)
+    ),
+    "valid": Written(by(1, 1, 2, 2), {"kernel_size": 3}, "valid", (2, 1)),
+    "valid, with strides": Written(
+        by(1, 1, 2, 2), {"kernel_size": (3, 2), "stride": (1, 2)}, "valid", (2, 1)
+    ),
+    "dilated": Written(by(2, 2, 0, 0), {"kernel_size": 3, "dilation": (1, 2)}, (0, 1), (0, 3)),
+    "dilated groups with strides": Written(
+        by(1, 1, 2, 2), {"kernel_size": 3, "dilation": 2, "stride": 2, "groups": 2}, 1, (3, 2)
+    ),
+    "depthwise": Written(
+        by(2, 2, 1, 1), {"kernel_size": 3, "stride": (1, 2), "groups": 4}, (1, 0), (2, 2)
+    ),
+    "more before, with strides": Written(
+        by(3, 1, 1, 2), {"kernel_size": (2, 3), "stride": (1, 2)}, 0, (2, 3),
+        (slice(1, None), slice(None, -1)),
+    ),
+    "more after, with strides": Written(
+        by(1, 3, 0, 0), {"kernel_size": 3, "stride": 2}, 0, (0, 3), (slice(None), slice(1, None))
+    ),
+    "groups in three axes": Written(
+        by(1, 1, 0, 0, 2, 2), {"kernel_size": (2, 3, 2), "dilation": (1, 1, 2), "groups": 2},
+        (0, 1, 0), (2, 1, 1), space=(3, 4, 5),
+    ),
+    "three axes, same": Written(
+        by(1, 1), {"kernel_size": (1, 3, 3), "groups": 4}, "same", (0, 1, 2), space=(3, 4, 5)
+    ),
+    "constant_pad_nd": Written(
+        lambda x: torch.constant_pad_nd(x, (2, 2, 1, 1)), {"kernel_size": 3}, 1, (2, 3)
+    ),
+    "ZeroPad1d": Written(nn.ZeroPad1d(2), {"kernel_size": 3}, 0, (2,), space=(7,)),
+    "ZeroPad2d": Written(nn.ZeroPad2d((2, 2, 1, 1)), {"kernel_size": 3}, 0, (1, 2)),
+    "ZeroPad3d": Written(nn.ZeroPad3d(1), {"kernel_size": 2}, 0, (1, 1, 1), space=(3, 4, 5)),
+    "ConstantPad2d": Written(nn.ConstantPad2d((0, 0, 1, 1), 0.0), {"kernel_size": 3}, 0, (1, 0)),
+    "a value of 0": Written(by(1, 1, mode="constant", value=0.0), {"kernel_size": 3}, 0, (0, 1)),
+}  # fmt: skip
+
+
+class Rewritten(nn.Module):
+    """A convolution in between, whose zeros are set in two ways."""
+
+    def __init__(self, way: Written, *, alone: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.way, self.alone = way, alone
+        axes = len(way.space)
+        convs: tuple[Any, ...] = nn.Conv1d, nn.Conv2d, nn.Conv3d
+        self.before = convs[axes - 1](2, 4, 1)
+        self.conv = convs[axes - 1](4, 4, **way.conv, padding=way.whole if alone else way.padding)
+        self.conv.bias.data = torch.tensor([9.0, 0.3, -0.2, 0.5])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu6(self.before(x))
+        if self.alone:
+            # Some units hold a bound, so that their bias takes the fallback.
+            x = F.relu6(self.conv(x))[(slice(None), slice(None), *self.way.crop)]
+        else:
+            x = F.relu6(self.conv(self.way.pad(x)))
+        flat = x.flatten(1)
+        weight = torch.linspace(-1, 2, flat.shape[1], dtype=x.dtype).sin()
+        return (flat * weight).sum(1, keepdim=True)
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("rule", ["uniform", "proportional", "softmax_abs"])
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_write_a_padded_convolution_make_no_difference(
+    way: str, rule: str, *, fast: bool
+) -> None:
+    written = WAYS[way]
+    generator = torch.Generator().manual_seed(1)
+    for samples in (1, 3):
+        x = torch.randn(samples, 2, *written.space, generator=generator).double()
+        x[:, :, 0] = 0
+        networks = [written.network(alone=alone) for alone in (False, True)]
+        torch.testing.assert_close(networks[0](x), networks[1](x))
+        with nullcontext() if fast else without_kernels():
+            found, wanted = (bm.BiasBackprop(network, rule).explain(x, 0) for network in networks)
+        torch.testing.assert_close(found.map, wanted.map, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(found.single, wanted.single, rtol=1e-9, atol=1e-12)
+        assert found.complete
+        assert float(found.single.abs().sum()) > 0.1
+
+
+class Apart(nn.Module):
+    """Paddings that are no convolution's own."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.kind, self.before, self.conv = kind, nn.Conv2d(2, 3, 1), nn.Conv2d(3, 3, 3)
+        self.wide = nn.Conv2d(5, 3, 3)
+        with torch.no_grad():
+            for conv in (self.conv, self.wide):
+                conv.get_parameter("bias")[0] = 9.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        if self.kind == "unbatched":
+            x = self.conv(F.pad(x[0], (1, 2, 0, 1))).unsqueeze(0)
+        elif self.kind == "samples apart":
+            x = torch.stack([self.conv(F.pad(one, (1, 2, 0, 1))) for one in x])
+        elif self.kind == "batched in between":
+            x = self.conv(F.pad(x.flatten(0, 0)[0], (1, 2, 0, 1))[None])
+        elif self.kind == "channels":
+            x = self.wide(F.pad(x, (1, 0, 0, 1, 1, 1)))
+        else:
+            x = self.conv(F.pad(x, (1, 1, 1, 1), mode=self.kind))
+        return F.relu6(x).flatten(1).sum(1, keepdim=True)
+
+
+APART = ["unbatched", "samples apart", "batched in between", "channels", "reflect", "replicate"]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("rule", ["uniform", "proportional"])
+@pytest.mark.parametrize("kind", [*APART, "circular"])
+def test_paddings_that_stay_apart_lose_no_bias(kind: str, rule: str, *, fast: bool) -> None:
+    samples = 1 if kind in {"unbatched", "samples apart", "batched in between"} else 2
+    x = torch.randn(samples, 2, 4, 5, generator=torch.Generator().manual_seed(1)).double()
+    model = Apart(kind).double().eval()
+    with nullcontext() if fast else without_kernels():
+        found = bm.BiasBackprop(model, rule).explain(x, 0)
+    assert found.complete
+    local = bm.local_affine(model, x, 0)
+    torch.testing.assert_close(found.map.flatten(1).sum(1), local.bias, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("way", ["same", "depthwise", "groups in three axes"])
+def test_padded_convolutions_under_autocast_lose_no_bias(way: str, *, alone: bool) -> None:
+    written = WAYS[way]
+    x = torch.randn(2, 2, *written.space, generator=torch.Generator().manual_seed(1))
+    network = written.network(alone=alone).float()
+    exact = bm.BiasBackprop(network, "uniform").explain(x, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = bm.BiasBackprop(network, "uniform").explain(x, 0)
+        local = bm.local_affine(network, x, 0)
+    torch.testing.assert_close(found.map.flatten(1).sum(1), local.bias.float(), rtol=0.02, atol=0.5)
+    torch.testing.assert_close(
+        found.map.flatten(1).sum(1), exact.map.flatten(1).sum(1), rtol=0.1, atol=1.0
+    )
+
+
+def test_a_hook_on_padded_values_has_its_say() -> None:
+    torch.manual_seed(0)
+    conv, head = nn.Conv2d(2, 3, 3).double(), nn.Linear(90, 2).double()
+    seen: list[Tensor] = []
+
+    def model(x: Tensor) -> Tensor:
+        padded = F.pad(x, (1, 1, 1, 1))
+        padded.register_hook(lambda g: seen.append(g))
+        padded.register_hook(lambda g: 2 * g)
+        out: Tensor = head(F.relu(conv(padded)).flatten(1))
+        return out
+
+    x = torch.randn(2, 2, 5, 6, dtype=torch.float64)
+    found = bm.BiasBackprop(model, "uniform").explain(x, 0)
+    assert seen
+    with without_kernels():
+        wanted = bm.BiasBackprop(model, "uniform").explain(x, 0)
+    assert not found.complete
+    torch.testing.assert_close(found.residual, wanted.residual)
+
+
+def test_padded_values_that_the_model_keeps_hold_no_graph() -> None:
+    kept: list[Tensor] = []
+    conv = nn.Conv2d(2, 3, 3).double()
+
+    def model(x: Tensor) -> Tensor:
+        kept.append(F.pad(x.relu(), (1, 1, 1, 1)))
+        return F.relu(conv(kept[-1])).flatten(1)
+
+    bm.BiasBackprop(model, "uniform").explain(torch.randn(2, 2, 5, 6, dtype=torch.float64), 0)
+    assert kept[0].grad_fn is None

@@ -225,3 +225,189 @@ def test_spans_may_be_taken_one_by_one_in_any_order() -> None:
     assert rows == [3 * 3]
     assert torch.equal(together[0], apart[0])
     assert torch.equal(together[1], apart[1])
+
+
+class OverTotals(BentCase):
+    """Bias above a bend that is shared out by size, over a total that some units do not have."""
+
+    def __init__(self, space: tuple[int, ...], bend: str, dtype: torch.dtype) -> None:
+        super().__init__(space, bend, dtype)
+        self.total = numbers(*self.y.shape, dtype=dtype, seed=7).abs()
+        self.size = self.x.abs()
+        self.each = numbers(*self.x.shape, dtype=dtype, seed=8)
+
+    def share(self, least: tuple[float, float]) -> tuple[Tensor, Tensor]:
+        """Shares of each unit, and the bias that is none of them."""
+        tau, total = self.live + self.held, self.total.double()
+        enough = total > torch.clamp(least[0] * tau.abs(), min=least[1])
+        lives = enough & (self.live == tau)
+        return torch.where(lives, tau / total, 0.0), tau.masked_fill(lives, 0)
+
+    def finish(self, left: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """What channels get, and what no channel takes."""
+        x = self.x.double()
+        extra, orphan = by_loop(x, left, weight.double(), to_all=True)
+        beta = self.each.double() * self.size.double() + extra
+        # Nobody gets what dead channels do, so that they have none of the shares either.
+        dead = ~(weight != 0).any(0)
+        beta[:, dead] = 0
+        return beta, (left * orphan).flatten(1).sum(1)
+
+
+LEASTS = [(0.0, 0.0), (0.0, 0.5), (0.3, 1e-30), (2.0, 0.5)]
+
+
+@pytest.mark.parametrize("least", LEASTS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("space", SPACES)
+def test_bias_below_a_bend_over_a_total(
+    space: tuple[int, ...], dtype: torch.dtype, bend: str, least: tuple[float, float]
+) -> None:
+    case = OverTotals(space, bend, dtype)
+    before, given = [t.clone() for t in case.bent], case.total.clone()
+    rest, mass = points.share_bent(case.bent, given, least)
+    assert all(map(torch.equal, before, case.bent))
+    share, left = case.share(least)
+    assert_close(given, share.to(dtype))
+    assert torch.equal(given != 0, share != 0)
+    assert_close(rest, left.sum(1).reshape(len(left), -1).to(dtype))
+    assert_close(mass, left.abs().flatten(1).sum(1).to(dtype))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("space", SPACES)
+def test_what_was_left_goes_where_a_loop_over_units_takes_it(
+    space: tuple[int, ...], dtype: torch.dtype, bend: str, kind: str
+) -> None:
+    case, weight = OverTotals(space, bend, dtype), weights(kind, 4, 5, dtype)
+    cuts = find_cuts(weight)
+    case.each[:, cuts.dead] = 0  # as a convolution returns it
+    for least in LEASTS:
+        share, beta = case.total.clone(), case.each.clone()
+        rest, _ = points.share_bent(case.bent, share, least)
+        given = [*case.bent, share, case.size]
+        before = [t.clone() for t in given]
+        lost = points.finish(case.bent, share, rest, cuts, case.size, beta)
+        assert all(map(torch.equal, before, given))
+        left = case.share(least)[1]
+        wanted, orphans = case.finish(left, weight)
+        assert_close(beta, wanted.to(dtype))
+        assert not beta[:, cuts.dead].any()
+        assert (lost is None) == (not bool(orphans.any()))
+        if lost is not None:
+            assert_close(lost, orphans.to(dtype))
+        got = (beta.double() - case.each.double() * case.size.double()).flatten(1).sum(1)
+        back = got + (0 if lost is None else lost.double())
+        assert_close(back.to(dtype), left.flatten(1).sum(1).to(dtype))
+
+
+def plain(
+    beta: list[float], y: list[float], bounds: tuple[float, float, float, float]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Units of a single place, each with a gradient of 1 and a constant of 10."""
+    above, value = (torch.tensor(v).reshape(1, -1, 1) for v in (beta, y))
+    constant = torch.full((len(y),), 10.0)
+    return above, torch.ones_like(above), value, constant, torch.tensor(bounds)
+
+
+def test_a_total_just_at_its_least_and_a_value_just_at_a_bound_count_as_none() -> None:
+    beta, y = [-6.0, -14.0, -9.0, 1.0, 2.0, 3.0, -9.5], [0.5, 0.5, 0.5, 0.0, -0.0, 1.0, 0.5]
+    bent = plain(beta, y, (0.0, 1.0, 100.0, 7.0))
+    share = torch.tensor([1.0, 2.0, 0.5, 9.0, 9.0, 9.0, 1.0]).reshape(1, -1, 1)
+    rest, mass = points.share_bent(bent, share, (0.25, 0.5))
+    assert share.flatten().tolist() == [0, -2, 0, 0, 0, 0, 0.5]
+    assert rest.tolist() == [[4 + 1 + 101 + 102 + 10]]
+    assert mass.tolist() == [4 + 1 + 101 + 102 + 10]
+
+
+def test_what_was_left_cancels_in_its_sum_but_not_in_its_size() -> None:
+    bent = plain([-8.0, -12.0], [0.5, 0.5], (0.0, 1.0, 0.0, 0.0))
+    share = torch.zeros(1, 2, 1)
+    rest, mass = points.share_bent(bent, share, (0.0, 0.0))
+    assert rest.tolist() == [[0]]
+    assert mass.tolist() == [4]
+    cuts = find_cuts(torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]))
+    size, beta = torch.tensor([2.0, 0.0, 3.0]).reshape(1, 3, 1), torch.ones(1, 3, 1)
+    assert points.finish(bent, share, rest, cuts, size, beta) is None
+    torch.testing.assert_close(beta.flatten(), torch.tensor([3.0, 1.0, 1.0]))
+
+
+def test_a_unit_that_sees_nothing_hands_on_nothing_and_dead_channels_get_exactly_0() -> None:
+    bent = plain([0.1, 0.3, -13.7], [0.5, 0.5, 0.5], (0.0, 1.0, 0.0, 0.0))
+    share = torch.zeros(1, 3, 1)
+    rest, _ = points.share_bent(bent, share, (0.0, 0.0))
+    weight = torch.tensor([[1.0, 0.0, 2.0], [0.0, -0.0, 0.0], [0.0, 0.0, 3.0]])
+    size, beta = torch.ones(1, 3, 1), torch.tensor([1.0, 5.0, 1.0]).reshape(1, 3, 1)
+    lost = points.finish(bent, share, rest, find_cuts(weight), size, beta)
+    assert lost is not None
+    torch.testing.assert_close(lost, torch.tensor([10.3]))
+    assert float(beta[0, 1, 0]) == 0
+    torch.testing.assert_close(beta.flatten(), torch.tensor([1 + 5.05, 0, 1 + 5.05 - 3.7]))
+
+
+@pytest.mark.parametrize("dead", [0, 3])
+def test_numbers_that_are_not_finite_stay_in_their_place(dead: int) -> None:
+    case = OverTotals((SPAN + 3,), "relu6", torch.float64)
+    case.above[1, 2, SPAN] = torch.nan
+    weight = weights("none", 4, 5, torch.float64)
+    weight[:, :dead] = 0
+    share, beta = case.total.clone(), case.each.clone()
+    rest, mass = points.share_bent(case.bent, share, (0.0, 0.5))
+    assert mass.isnan().tolist() == [False, True, False]
+    assert rest.isnan().nonzero().tolist() == [[1, SPAN]]
+    points.finish(case.bent, share, rest, find_cuts(weight), case.size, beta)
+    assert beta.isnan().nonzero().tolist() == [[1, c, SPAN] for c in range(dead, 5)]
+
+
+@pytest.mark.parametrize("kind", ["none", "few", "a row"])
+def test_samples_and_spans_are_worked_on_apart(kind: str) -> None:
+    case = OverTotals((2, SPAN + 9), "hard tanh", torch.float64)
+    cuts = find_cuts(weights(kind, 4, 5, torch.float64))
+
+    def results(n: slice) -> list[Tensor | None]:
+        above, grad, y = (t[n] for t in case.bent[:3])
+        bent = above, grad, y, *case.bent[3:]
+        share, beta = case.total[n].clone(), case.each[n].clone()
+        rest, mass = points.share_bent(bent, share, (0.3, 0.1))
+        before = rest.clone()
+        lost = points.finish(bent, share, rest, cuts, case.size[n], beta)
+        return [share, before, mass, beta, lost]
+
+    together = results(slice(None))
+    with one_by_one() as rows:
+        apart = results(slice(None))
+    assert rows == 2 * [3 * 3]
+    alone = [results(slice(n, n + 1)) for n in range(3)]
+    for one, other, *each in zip(together, apart, *alone, strict=True):
+        assert (one is None) == (kind != "a row" and one is together[-1])
+        if one is not None:
+            assert other is not None
+            assert torch.equal(one, other)
+            assert torch.equal(one, torch.cat([t for t in each if t is not None]))
+
+
+def test_bent_streams_and_sizes_may_lie_anywhere_and_need_a_gradient() -> None:
+    case = OverTotals((5, 3), "relu6", torch.float64)
+    cuts = find_cuts(weights("a row", 4, 5, torch.float64))
+
+    def elsewhere(t: Tensor) -> Tensor:
+        return t.movedim(1, -1).contiguous().movedim(-1, 1).requires_grad_()
+
+    def results(
+        bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], size: Tensor
+    ) -> list[Tensor | None]:
+        share, beta = case.total.clone(), case.each.clone()
+        rest, mass = points.share_bent(bent, share, (0.3, 0.1))
+        return [share, mass, points.finish(bent, share, rest, cuts, size, beta), beta]
+
+    above, grad, y, shift, bounds = case.bent
+    moved = elsewhere(above), elsewhere(grad), elsewhere(y), shift.clone().requires_grad_(), bounds
+    wanted, found = results(case.bent, case.size), results(moved, elsewhere(case.size))
+    for one, other in zip(wanted, found, strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+        assert not other.requires_grad

@@ -210,8 +210,23 @@ def test_torchs_threads_may_spin(policy: str | None, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("limit", [0, 13, 99])
 def test_what_fails_on_torchs_threads_is_raised(limit: int) -> None:
     torch.set_num_threads(2)
-    with pytest.raises(MemoryError, match=r"_count of 100 numbers"):
+    with pytest.raises(MemoryError, match=r"_count failed on 100 rows"):
         _ask(100, limit)
+    assert _ask(100, 100)[0].tolist() == [1] * 100
+
+
+@torchs
+def test_a_numba_that_does_not_fit_costs_speed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kernel: object) -> Callable[..., object]:
+        raise AttributeError("no such part")
+
+    monkeypatch.setattr(machine_code, "_together", refuse)
+    monkeypatch.setattr(OPENMP, "at_hand", True)
+    torch.set_num_threads(2)
+    with pytest.warns(UserWarning, match="no such part.*threads of their own"):
+        seen, _ = _ask(100, 100)
+    assert seen.tolist() == [1] * 100
+    assert not OPENMP.at_hand
     assert _ask(100, 100)[0].tolist() == [1] * 100
 
 

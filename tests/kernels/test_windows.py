@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from biasmatters.kernels import windows
+from biasmatters.kernels import bends, windows
 from biasmatters.kernels.window_plan import fits
 from biasmatters.kernels.windows import SPAN, Sizes
-from tests.kernels.test_bends import BENDS
+from tests.kernels.test_bends import BENDS, GAINS
 from tests.kernels.values import FORMATS, assert_close, numbers, one_by_one
 
 SIZES: tuple[Sizes, ...] = ("size", "presence", "everything")
@@ -311,6 +311,21 @@ class BentCase(Case):
         return beta + extra, mass, orphans.sum((1, 2, 3))
 
 
+class BackCase(BentCase):
+    """A gradient above a bend and a slope; all values are finite."""
+
+    def __init__(self, geometry: Geometry, dtype: torch.dtype, bend: str) -> None:
+        super().__init__(geometry, dtype, bend)
+        self.y[self.y.isinf()] = 0.2
+
+    def behind(self, gain: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """As a gradient goes back through the bend and a slope of a kind."""
+        slope = None if gain == "none" else numbers(4, dtype=self.y.dtype, seed=9)
+        if slope is not None and gain == "of another format":
+            slope = slope.to(torch.float32 if slope.dtype == torch.float64 else torch.float64)
+        return self.grad, self.y, slope, self.bounds
+
+
 BENT = [
     "a point with strides",
     "three",
@@ -410,7 +425,7 @@ def test_mass_and_orphans_are_those_of_each_sample() -> None:
 
 @pytest.mark.parametrize("bend", BENDS)
 def test_planes_may_be_taken_one_by_one_in_any_order(bend: str) -> None:
-    case = BentCase(GEOMETRIES["uneven"], torch.float64, bend)
+    case = BackCase(GEOMETRIES["uneven"], torch.float64, bend)
     how = case.geometry.how
     shape = case.x.shape
 
@@ -418,13 +433,94 @@ def test_planes_may_be_taken_one_by_one_in_any_order(bend: str) -> None:
         back = windows.spread(case.grad, case.signed, case.x, *how)
         split = windows.split(case.x, case.grad, case.taps, *how, "size", NO_LEAST)
         bent = windows.split_bent(case.x, case.bent, case.taps, *how, "size", NO_LEAST)
-        return [back, *split, *bent]
+        above = windows.spread_bent(case.behind("some"), case.signed, case.x, *how)
+        return [back, *split, *bent, *above]
 
     together = results()
     with one_by_one() as rows:
         apart = results()
-    assert rows == 3 * [shape[0] * shape[1]]
+    assert rows == 4 * [shape[0] * shape[1]]
     for one, other in zip(together, apart, strict=True):
         assert one is not None
         assert other is not None
         assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bend", BENDS)
+@pytest.mark.parametrize("geometry", BENT)
+def test_a_gradient_above_a_bend_goes_back_as_in_two_steps(
+    geometry: str, bend: str, dtype: torch.dtype
+) -> None:
+    case = BackCase(FITTING[geometry], dtype, bend)
+    low, high, at_low, at_high = BENDS[bend]
+    inside = (case.y > low) & (case.y < high)
+    held = at_low * (case.y <= low).double() + at_high * (case.y >= high).double()
+    for gain in GAINS:
+        behind = case.behind(gain)
+        given = [t for t in (*behind, case.signed) if t is not None]
+        before = [t.clone() for t in given]
+        out, sums = windows.spread_bent(behind, case.signed, case.x, *case.geometry.how)
+        assert all(map(torch.equal, before, given))
+        below, others = bends.pass_back(*behind)
+        assert_close(out, windows.spread(below, case.signed, case.x, *case.geometry.how))
+        assert_close(sums, others)
+        slope = torch.ones(4) if behind[2] is None else behind[2].to(dtype)
+        passed, kept = case.grad.double() * inside, case.grad.double() * held
+        tau = passed * slope.double().reshape(-1, 1, 1)
+        assert_close(out, case.geometry.transpose(tau, case.signed, case.x).to(dtype))
+        ledger = [kept, kept.abs(), passed, passed.abs(), 0 * kept]
+        assert_close(sums, torch.stack([t.sum((2, 3)) for t in ledger], -1).to(dtype))
+
+
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("bend", BENDS)
+def test_above_a_bend_an_entry_that_is_not_finite_is_seen(
+    bend: str, dtype: torch.dtype, value: float
+) -> None:
+    case = BackCase(GEOMETRIES["three, stride 2"], dtype, bend)
+    clean = case.y.clone()
+    case.y[1, 2, -1, -1] = value
+    how = case.geometry.how
+    out, sums = windows.spread_bent(case.behind("some"), case.signed, case.x, *how)
+    assert sums[..., 4].isnan().nonzero().tolist() == [[1, 2]]
+    assert not sums[..., 4].nan_to_num().any()
+    below, _ = bends.pass_back(*case.behind("some"))
+    assert_close(out, windows.spread(below, case.signed, case.x, *how))
+    case.y = clean
+    others = windows.spread_bent(case.behind("some"), case.signed, case.x, *how)
+    touched = torch.zeros(4, 4, dtype=torch.bool)
+    touched[1, 2] = True
+    assert torch.equal(out[~touched], others[0][~touched])
+    assert torch.equal(sums[~touched], others[1][~touched])
+
+
+def test_what_lies_exactly_at_a_bound_sends_nothing_back() -> None:
+    y = torch.tensor([0.0, -0.0, 1.0, 0.5]).reshape(1, 1, 1, 4)
+    bounds, one = torch.tensor([0.0, 1.0, 0.25, 3.0]), torch.ones(1, 1, 1, 1)
+    how = ((0, 0), (0, 0)), (1, 1), (1, 1)
+    behind = torch.ones_like(y), y, torch.tensor([-2.0]), bounds
+    out, sums = windows.spread_bent(behind, 3 * one, y, *how)
+    assert out.flatten().tolist() == [0, 0, 0, -6]
+    assert sums.flatten().tolist() == [3.5, 3.5, 1, 1, 0]
+
+
+def test_a_gradient_above_a_bend_may_lie_anywhere_and_need_a_gradient() -> None:
+    case = BackCase(GEOMETRIES["uneven"], torch.float64, "hard tanh")
+    how = case.geometry.how
+    grad, y, gain, bounds = case.behind("some")
+    assert gain is not None
+    wanted = windows.spread_bent((grad, y, gain, bounds), case.signed, case.x, *how)
+    last = grad.movedim(1, -1).contiguous().movedim(-1, 1).requires_grad_()
+    every = torch.stack([gain, gain], 1)[:, 0].requires_grad_()
+    taps = case.signed.movedim(1, -1).contiguous().movedim(-1, 1).requires_grad_()
+    behind = last, y.clone().requires_grad_(), every, bounds
+    found = windows.spread_bent(behind, taps, case.x, *how)
+    assert all(map(torch.equal, found, wanted))
+    assert not any(t.requires_grad for t in found)
+    shown = torch.tensor(2.0).double().expand(y.shape)
+    out, sums = windows.spread_bent((shown, y, None, bounds), case.signed, case.x, *how)
+    again = windows.spread_bent((shown.clone(), y, None, bounds), case.signed, case.x, *how)
+    assert torch.equal(out, again[0])
+    assert torch.equal(sums, again[1])

@@ -99,19 +99,21 @@ def step_by_step(
             below, found.sums[i] = _through_chain(made[i], bent)
         _add(arrived, made[i][0].call.inputs, below)
     found.inputs = tuple(arrived.get(id(leaf)) for leaf in leaves)
-    _let_go(made)
     return found
 
 
-def _let_go(made: Sequence[Made]) -> None:
+def let_go(outputs: Iterable[Tensor]) -> None:
     """Cut autograd's graph, which holds what chains have in between.
 
     A tensor that the model keeps needs no gradient from then on; what it was made by is gone, as
     behind any backward pass. Views cannot be cut off and keep all that lies before them.
+
+    Args:
+        outputs: All that what is explained was made of.
     """
-    for node, _ in made:
-        if not node.call.output._is_view():  # noqa: SLF001 - no public one
-            node.call.output.detach_()
+    for output in outputs:
+        if not output._is_view():  # noqa: SLF001 - no public one
+            output.detach_()
 
 
 def can_go_step_by_step(

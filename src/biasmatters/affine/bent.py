@@ -75,4 +75,4 @@ def bounds_of(bend: Bend | None, like: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def _bounds(low: float, high: float, dtype: torch.dtype) -> Tensor:
     held = [0.0 if math.isinf(bound) else bound for bound in (low, high)]
-    return torch.tensor([low, high, *held], dtype=dtype)
+    return torch.tensor([low, high, *held], dtype=dtype, device="cpu")

@@ -59,6 +59,8 @@ def _merged(node: Node, paddings: dict[int, Call]) -> Node:
     fits = padded.ndim == axes + 2 and not any(pads[2 * axes :]) and call.axes == padding.axes
     if padded is not padding.output or len(formats) > 1 or not fits:
         return node
+    if padded._backward_hooks:  # noqa: SLF001 - no public one; what they change has to be seen
+        return node
     pads += [0] * (2 * axes - len(pads))
     around = list(zip(pads[::2], pads[1::2], strict=False))[axes - 1 :: -1]
     dilation = spread(call.arg(5, "dilation", 1), axes)

@@ -16,6 +16,7 @@ from biasmatters.affine.backward import (
     Gradients,
     by_autograd,
     can_go_step_by_step,
+    let_go,
     step_by_step,
 )
 from biasmatters.affine.boundary import Boundary
@@ -228,6 +229,7 @@ def _differentiate(
 ) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
     functions = list(functions_behind(chosen.value))
     needed = _needed(nodes, functions)
+    recorded = [node.call.output for node in nodes if id(node.call.output) in needed]
     nodes = with_own_padding(nodes, chosen.root)
     made: list[Made] = []
     for node in nodes:
@@ -255,6 +257,7 @@ def _differentiate(
     else:
         with torch.no_grad(), full_precision(chosen.value.device):
             grads = step_by_step(chosen.value, chosen.root, leaves, made, biased, chains)
+            let_go(recorded)
     steps = _steps(made, labels, chains, intercepts, grads)
     weights = tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads.inputs, strict=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from types import FunctionType
 from typing import Any, cast
 
@@ -13,9 +15,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from biasmatters.kernels import team
 from biasmatters.kernels.openmp import OPENMP
-from biasmatters.kernels.team import in_turns
 from biasmatters.kernels.threads import side_by_side
 
 Kernel = Callable[..., Any]
@@ -30,8 +30,6 @@ _OPTIONS: dict[str, Any] = {
 LEAST = 1 << 17
 # Ranges for each thread.
 TURNS = 4
-# Numba keeps a kernel until its own file changes; what is made by `in_turns` depends on another.
-_STAMP = f"{Path(team.__file__).stat().st_mtime_ns:x}"
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -49,13 +47,40 @@ def _template(rows: int, step: int, threads: int, *arguments: Any) -> Any:
 def _together(kernel: Any) -> Kernel:
     """A kernel in turns on torch's threads: of rows, rows at a time, threads and its arguments.
 
-    It is made as if it stood in the kernel's place, so that numba keeps both on disk side by side.
+    It is made as if it stood in the kernel's place, so that numba keeps both on disk side by side;
+    by its name, if what it is made with changes, it is made again.
     """
-    origin, name = kernel.py_func.__code__, f"{kernel.py_func.__name__}_{_STAMP}"
+    from biasmatters.kernels import team
+
+    made_with = hashlib.blake2b(inspect.getsource(team).encode(), digest_size=6).hexdigest()
+    origin, name = kernel.py_func.__code__, f"{kernel.py_func.__name__}_{made_with}"
     place = {"co_filename": origin.co_filename, "co_firstlineno": origin.co_firstlineno}
-    names = {"__name__": kernel.py_func.__module__}
+    names = {"__name__": kernel.py_func.__module__, "kernel": kernel, "in_turns": team.in_turns}
     code = _template.__code__.replace(co_name=name, co_qualname=name, **place)
-    return compiled(FunctionType(code, {**names, "kernel": kernel, "in_turns": in_turns}, name))
+    return compiled(FunctionType(code, names, name))
+
+
+def _in_turns(kernel: Kernel, rows: int, threads: int, arguments: tuple[Any, ...]) -> bool:
+    """Run a kernel on torch's threads; whether that could be done.
+
+    It is built on parts of numba that may change. Where they do not fit, nothing was run yet.
+    """
+    OPENMP.used = True
+    try:
+        failed = _together(kernel)(rows, -(-rows // (TURNS * threads)), threads, *arguments)
+    except Exception as error:
+        OPENMP.at_hand = False
+        warnings.warn(
+            f"Kernels cannot run on torch's threads ({type(error).__name__}: {error}), so they "
+            "start threads of their own. Another version of numba may help.",
+            stacklevel=2,
+        )
+        return False
+    if failed:
+        raise MemoryError(
+            f"{kernel.__name__} failed on {rows} rows, most likely for want of memory."
+        )
+    return True
 
 
 # Numpy makes a view in less time than torch.
@@ -90,12 +115,11 @@ def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:
     Raises:
         MemoryError: The kernel found no memory for what it keeps meanwhile.
     """
-    if not OPENMP.at_hand:
-        side_by_side(lambda start, stop: kernel(start, stop, *arguments), rows, numbers)
-        return
     threads = min(torch.get_num_threads(), rows, numbers // LEAST)
-    if threads <= 1:
-        kernel(0, rows, *arguments)
-        return
-    if _together(kernel)(rows, -(-rows // (TURNS * threads)), threads, *arguments):
-        raise MemoryError(f"{kernel.__name__} of {numbers} numbers found no memory to work in.")
+    if OPENMP.at_hand:
+        if threads <= 1:
+            kernel(0, rows, *arguments)
+            return
+        if _in_turns(kernel, rows, threads, arguments):
+            return
+    side_by_side(lambda start, stop: kernel(start, stop, *arguments), rows, numbers)

@@ -30,17 +30,20 @@ class OpenMP:
 
     Attributes:
         address: Of ``GOMP_parallel``, None where there is none.
-        at_hand: Whether it can be called; a child that this process forks has none of its threads.
+        at_hand: Whether it can be called.
+        used: Whether it was, in this process. A child that is forked from then on has none of the
+            threads that the library waits for, and may not call it.
     """
 
     def __init__(self) -> None:
         self.address = _find()
         self.at_hand = self.address is not None
+        self.used = False
         if hasattr(os, "register_at_fork"):  # not on Windows
             os.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
-        self.at_hand = False
+        self.at_hand = self.at_hand and not self.used
 
 
 OPENMP = OpenMP()

@@ -360,7 +360,7 @@ def share_bent(
 
     Args:
         bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
-        total: Like y, not negative; it is written over.
+        total: Like y, not negative; it is written over, so it has to lie as torch lays it.
         least: As in `biasmatters.kernels.shares.divide`.
 
     Returns:
@@ -462,7 +462,7 @@ def finish(
         cuts: Of the weight.
         size: ``(N, Q, *space)`` of the inputs.
         beta: Like it, what they get of the shares for each unit of their size; the result is
-            written over it.
+            written over it, so it has to lie as torch lays it.
 
     Returns:
         The sum of what has no input in reach at all, ``(N,)``, None for nothing.

@@ -473,12 +473,11 @@ def spread(
 def _pass_back(grad: Any, y: Any, gain: Any, bounds: Any, below: Any, out: Any) -> None:
     """The gradient of a plane below a bend and a slope, with the sums that a ledger needs."""
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero, one = y.dtype.type(0), y.dtype.type(1)
+    zero = y.dtype.type(0)
     held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
     for i in range(len(y)):
-        inside = one if (y[i] > low) & (y[i] < high) else zero
         h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
-        m = grad[i] * inside
+        m = grad[i] if (y[i] > low) & (y[i] < high) else zero
         below[i] = m * gain
         held += grad[i] * h
         held_size += abs(grad[i] * h)
