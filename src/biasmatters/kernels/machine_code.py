@@ -26,7 +26,7 @@ _OPTIONS: dict[str, Any] = {
     "fastmath": {"reassoc", "contract", "nsz"},
     "error_model": "numpy",
 }
-# Numbers for each of torch's threads, below which waking it up takes longer than what it saves.
+# Numbers for each of torch's threads below which waking it up takes longer than what it saves.
 LEAST = 1 << 17
 # Ranges for each thread.
 TURNS = 4
@@ -65,9 +65,10 @@ def _in_turns(kernel: Kernel, rows: int, threads: int, arguments: tuple[Any, ...
 
     It is built on parts of numba that may change. Where they do not fit, nothing was run yet.
     """
-    OPENMP.used = True
+    OPENMP.used |= threads > 1
+    step = -(-rows // (TURNS * threads)) if threads > 1 else rows
     try:
-        failed = _together(kernel)(rows, -(-rows // (TURNS * threads)), threads, *arguments)
+        failed = _together(kernel)(rows, step, threads, *arguments)
     except Exception as error:
         OPENMP.at_hand = False
         warnings.warn(
@@ -115,11 +116,8 @@ def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:
     Raises:
         MemoryError: The kernel found no memory for what it keeps meanwhile.
     """
-    threads = min(torch.get_num_threads(), rows, numbers // LEAST)
-    if OPENMP.at_hand:
-        if threads <= 1:
-            kernel(0, rows, *arguments)
-            return
-        if _in_turns(kernel, rows, threads, arguments):
-            return
+    threads = max(1, min(torch.get_num_threads(), rows, numbers // LEAST))
+    # On one thread as well: there, too, arrays need not count references.
+    if OPENMP.at_hand and _in_turns(kernel, rows, threads, arguments):
+        return
     side_by_side(lambda start, stop: kernel(start, stop, *arguments), rows, numbers)

@@ -69,6 +69,19 @@ class _Turns:
         return status
 
 
+def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """An array that counts no references: the caller's own outlives the call.
+
+    Threads that cut rows out of the same array would wait for each other to count.
+    """
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value=value)
+    array.meminfo = cgutils.get_null_value(array.meminfo.type)
+    array.parent = cgutils.get_null_value(array.parent.type)
+    return array._getvalue()  # noqa: SLF001 - numba's way to read it
+
+
 def _in_turns(typing: Any, kernel: Any, sizes: Any, arguments: Any) -> Any:
     """Call a compiled kernel for ranges that cover all rows once; from compiled code only.
 
@@ -88,7 +101,10 @@ def _in_turns(typing: Any, kernel: Any, sizes: Any, arguments: Any) -> Any:
         compiled = kernel.dispatcher.overloads[call.args]
         context.active_code_library.add_linking_library(compiled.library)
         rows, step, threads = cgutils.unpack_tuple(builder, values[1])
-        items = cgutils.unpack_tuple(builder, values[2])
+        items = [
+            _borrowed(context, builder, kind, item)
+            for kind, item in zip(arguments, cgutils.unpack_tuple(builder, values[2]), strict=True)
+        ]
         head = [ir.Constant(_WORD, 0), rows, step, ir.Constant(_INT, 0)]
         shape = ir.LiteralStructType([*_HEAD, *(item.type for item in items)])
         room = cgutils.alloca_once(builder, shape)
@@ -98,7 +114,13 @@ def _in_turns(typing: Any, kernel: Any, sizes: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [turns.type, _POINTER, _INT, _INT])
         parallel = cgutils.get_or_insert_function(builder.module, kind, _PARALLEL)
         many, flags = builder.trunc(threads, _INT), ir.Constant(_INT, 0)
-        builder.call(parallel, [turns, builder.bitcast(room, _POINTER), many, flags])
+        memory = builder.bitcast(room, _POINTER)
+        several = builder.icmp_signed(">", threads, ir.Constant(_WORD, 1))
+        with builder.if_else(several) as (together, alone):
+            with together:
+                builder.call(parallel, [turns, memory, many, flags])
+            with alone:
+                builder.call(turns, [memory])
         return builder.load(cgutils.gep_inbounds(builder, room, 0, len(_HEAD) - 1))
 
     return signature, write
