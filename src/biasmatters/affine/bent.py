@@ -44,7 +44,7 @@ class Bent:
         bounds = bounds_of(self.bend, self.y)
         share, lost = bends.carry(self.beta, self.grad, self.y, self.shift, bounds)
         mass = lost.sum(1)
-        if not bool((mass != 0).any()):
+        if not mass.numpy().any():
             return share, None, mass
         return share, bends.strand(self.beta, self.grad, self.y, bounds), mass
 

@@ -228,7 +228,7 @@ def share(
     limits = np.array(least, arrays[0].dtype)
     _run(_share, y, *arrays, limits, planes(quotient), left.numpy())
     mass = left.reshape(y.shape[:2]).sum(1)
-    if not bool((mass != 0).any()):
+    if not mass.numpy().any():
         return quotient, mass, None
     kept = y.new_empty(y.shape)
     _run(_keep_back, y, *arrays, planes(quotient), planes(kept))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from biasmatters.kernels.machine_code import compiled, run
@@ -60,20 +60,20 @@ def meet(
         What the branches get, and the tau that meets no branch, None for none.
     """
     out = tau.new_empty(tau.shape), tau.new_empty(tau.shape)
-    lost = tau.new_empty(-(-tau.numel() // ROW))
+    lost, streams = tau.new_empty(-(-tau.numel() // ROW)), [flat(t) for t in (tau, *values)]
     run(
         _meet,
         len(lost),
         tau.numel(),
         ROW,
         shares == "even",
-        *(flat(t) for t in (tau, *values)),
-        torch.tensor(factors, dtype=tau.dtype).numpy(),
-        torch.tensor(least, dtype=tau.dtype).numpy(),
+        *streams,
+        np.array(factors, streams[0].dtype),
+        np.array(least, streams[0].dtype),
         *(flat(t) for t in out),
         lost.numpy(),
     )
-    if not bool((lost != 0).any()):
+    if not lost.numpy().any():
         return out, None
     first, second = ((v * f).abs() for v, f in zip(values, factors, strict=True))
     if shares == "even":

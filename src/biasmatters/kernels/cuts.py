@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled
+from biasmatters.kernels.machine_code import compiled, run
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,10 @@ def _zeros_in(row: Any) -> int:
 
 
 @compiled
-def _count_zeros(weight: Any, counts: Any) -> int:
-    """How many zeros each row has, and all of them."""
-    found = 0
-    for p in range(weight.shape[0]):
+def _count_zeros(start: int, stop: int, weight: Any, counts: Any) -> None:
+    """How many zeros each row has."""
+    for p in range(start, stop):
         counts[p] = _zeros_in(weight[p])
-        found += counts[p]
-    return found
 
 
 @compiled
@@ -74,7 +71,8 @@ def find_cuts(weight: Tensor) -> Cuts:
     values = weight.detach().numpy()
     everything, none = np.arange(len(values)), np.zeros(0, np.int64)
     counts = np.empty(len(values), np.int64)
-    count = _count_zeros(values, counts)
+    run(_count_zeros, len(values), values.size, values, counts)
+    count = int(counts.sum())
     if not count:
         return Cuts(everything, none, np.zeros(1, np.int64), none, none)
     units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)

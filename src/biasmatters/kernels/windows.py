@@ -275,9 +275,9 @@ def split(
         planes(lost),
         missed.numpy(),
     )
-    kept = missed == 0
-    if bool(kept.all()):
+    if not missed.numpy().any():
         return beta, None
+    kept = missed == 0
     lost.flatten(0, 1)[kept] = 0  # only the others were written
     return beta, lost
 
@@ -424,8 +424,10 @@ def split_bent(
         mass.numpy(),
         lost.numpy(),
     )
-    orphans, sizes_lost = lost.reshape(*x.shape[:2], 2).sum(1).unbind(1)
-    return beta, mass.reshape(x.shape[:2]).sum(1), orphans if bool(sizes_lost.any()) else None
+    mass = mass.reshape(x.shape[:2]).sum(1)
+    if not lost.numpy()[:, 1].any():
+        return beta, mass, None
+    return beta, mass, lost.reshape(*x.shape[:2], 2)[..., 0].sum(1)
 
 
 @compiled

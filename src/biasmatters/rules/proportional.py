@@ -113,7 +113,7 @@ def _at_points(
     parts = bent.parts()
     rest, mass = points.share_bent(parts, total, _bounds(bent.y))
     beta = sizes.transpose(total).contiguous()
-    if not bool((mass != 0).any()):
+    if not mass.numpy().any():
         return beta.mul_(size), mass, None
     return beta, mass, points.finish(parts, total, rest, conv.cuts, size, beta)
 

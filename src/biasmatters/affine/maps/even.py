@@ -94,7 +94,7 @@ def _bent_in_windows(
     if lost is not None:
         mass = mass + channels.sum_sizes(parts).mul_(lost != 0).flatten(1).sum(1)
         held = held + lost
-    if not bool((mass != 0).any()):
+    if not mass.numpy().any():
         return channels.give(x, plane), mass, None
     rest, orphans = windows.split(count, held, ones, *how, "everything", COUNTED)
     beta = channels.give(x, plane, rest.div_(x.shape[1]))
