@@ -356,7 +356,9 @@ def test_bias_above_a_bend_is_that_below_it(kind: str, arrives: str, rule: str) 
         bent = bent_of((2, units, SIDE, SIDE), arrives, bend)
         assert isinstance(made, SplitsBent)
         found = made.split_bent(conv, x, bent)
-        assert found is not None
+        assert (found is None) == (rule == "uniform" and kind in ("grouped", "whole"))
+        if found is None:
+            continue
         beta, mass, lost = written_out(made, conv, x, bent)
         assert lost is not None
         assert_close(found[0], beta, 1e-10)

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.axis import row_sums
 from biasmatters.affine.bent import Bent
+from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.masks import largest, passing
-from biasmatters.affine.mixing import Lost, Mixing
+from biasmatters.affine.mixing import Linear, Lost, Mixing
 from biasmatters.affine.pieces import pieces
-from biasmatters.rules.bent import fits_bent, share_bent
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,8 @@ class Proportional:
         self, mixing: Mixing, x: Tensor, bent: Bent
     ) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """As `SplitsBent` has it."""
-        least = _bounds(bent.y)
-        found = share_bent_by_planes(mixing, x, bent, 1, "size", least)
-        if found is not None or not fits_bent(mixing, x, bent):
-            return found
-        size = x if bent.floor >= 0 or bool(x.amin() >= 0) else x.abs()
-        return share_bent(mixing, x, bent, mixing.power(1, x), size, least)
+        found = share_bent_by_planes(mixing, x, bent, 1, "size", _bounds(bent.y))
+        return found or _below_bend(mixing, x, bent)
 
     def split_branches(
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
@@ -84,6 +81,41 @@ class Proportional:
         from biasmatters.kernels import branches
 
         return branches.meet(tau, values, factors, "by size", _bounds(tau))
+
+
+def _below_bend(
+    mixing: Mixing, x: Tensor, bent: Bent
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """Two linear maps, and the fallback where there is bias that meets no contribution."""
+    if not isinstance(mixing, ConvMap) or not kernels.fit(x, bent.y):
+        return None
+    from biasmatters.kernels import bends
+
+    sizes = mixing.power(1, x)
+    size = x if bent.floor >= 0 or bool(x.amin() >= 0) else x.abs()
+    total = sizes.forward(size)
+    if mixing.a_point and kernels.fit(total, size):
+        return _at_points(mixing, sizes, size, bent, total)
+    share, mass, left = bends.share(bent.parts(), total, _bounds(bent.y))
+    beta = sizes.transpose(share).mul_(size)
+    if left is None:
+        return beta, mass, None
+    extra, lost = hand_to_support(mixing, x, left, 0)
+    return beta + extra, mass, None if lost is None else row_sums(lost)
+
+
+def _at_points(
+    conv: ConvMap, sizes: Linear, size: Tensor, bent: Bent, total: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same where outputs and inputs lie at the same places."""
+    from biasmatters.kernels import points
+
+    parts = bent.parts()
+    rest, mass = points.share_bent(parts, total, _bounds(bent.y))
+    beta = sizes.transpose(total).contiguous()
+    if not mass.numpy().any():
+        return beta.mul_(size), mass, None
+    return beta, mass, points.finish(parts, total, rest, conv.cuts, size, beta)
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:

@@ -13,7 +13,6 @@ from biasmatters.affine.maps.even import COUNTED, share_bent_evenly, share_evenl
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.masks import all_present, once, passing, present
 from biasmatters.affine.mixing import Lost, Mixing
-from biasmatters.rules.bent import fits_bent, share_bent
 from biasmatters.rules.softmax import live_by
 
 
@@ -65,10 +64,7 @@ class Uniform:
     ) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """As `SplitsBent` has it."""
         found = share_bent_evenly(mixing, x, bent)
-        found = found or share_bent_by_planes(mixing, x, bent, 0, "presence", COUNTED)
-        if found is not None or not fits_bent(mixing, x, bent):
-            return found
-        return share_bent(mixing, x, bent, mixing.power(0, x), present(x), COUNTED)
+        return found or share_bent_by_planes(mixing, x, bent, 0, "presence", COUNTED)
 
     def split_branches(
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
