@@ -12,20 +12,14 @@ from torch import Tensor
 
 from biasmatters.kernels.machine_code import LEAST
 from biasmatters.kernels.patches import fold
+from tests.kernels.geometry import Pair, Windows
 from tests.kernels.values import FORMATS, assert_close, numbers, one_by_one
-
-Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Windows):
     """Where the windows of a picture lie."""
 
-    space: Pair
-    kernel: Pair
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
-    stride: Pair = (1, 1)
     batch: int = 2
     channels: int = 3
 

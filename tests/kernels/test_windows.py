@@ -13,27 +13,21 @@ from torch import Tensor
 from biasmatters.kernels import bends, windows
 from biasmatters.kernels.window_plan import fits
 from biasmatters.kernels.windows import SPAN, Sizes
+from tests.kernels.geometry import Pair, Windows
 from tests.kernels.test_bends import BENDS, GAINS
 from tests.kernels.values import FORMATS, assert_close, numbers, one_by_one
 
 SIZES: tuple[Sizes, ...] = ("size", "presence", "everything")
 NO_LEAST = (0.0, 0.0)
 COUNTED = (0.0, 0.5)
-Pair = tuple[int, int]
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Windows):
     """A depthwise convolution, by torch's operations alone, in double precision."""
-
-    space: Pair
-    kernel: Pair
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
-    stride: Pair = (1, 1)
 
     def convolve(self, values: Tensor, taps: Tensor) -> Tensor:
         (top, bottom), (left, right) = self.padding

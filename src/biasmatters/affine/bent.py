@@ -65,11 +65,8 @@ def bounds_of(bend: Bend | None, like: Tensor) -> Tensor:
 
     Nobody may write to it: it is the same for all layers with such a bend.
     """
-    return (
-        _bounds(-math.inf, math.inf, like.dtype)
-        if bend is None
-        else _bounds(bend.low, bend.high, like.dtype)
-    )
+    bend = Bend() if bend is None else bend
+    return _bounds(bend.low, bend.high, like.dtype)
 
 
 @lru_cache(maxsize=64)

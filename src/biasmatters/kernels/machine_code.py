@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, cast
 
 import torch
@@ -44,6 +44,12 @@ def _template(rows: int, step: int, threads: int, *arguments: Any) -> Any:
 
 
 @cache
+def _version(module: ModuleType) -> str:
+    """A short name for the text of a module."""
+    return hashlib.blake2b(inspect.getsource(module).encode(), digest_size=6).hexdigest()
+
+
+@cache
 def _together(kernel: Any) -> Kernel:
     """A kernel in turns on torch's threads: of rows, rows at a time, threads and its arguments.
 
@@ -52,8 +58,7 @@ def _together(kernel: Any) -> Kernel:
     """
     from biasmatters.kernels import team
 
-    made_with = hashlib.blake2b(inspect.getsource(team).encode(), digest_size=6).hexdigest()
-    origin, name = kernel.py_func.__code__, f"{kernel.py_func.__name__}_{made_with}"
+    origin, name = kernel.py_func.__code__, f"{kernel.py_func.__name__}_{_version(team)}"
     place = {"co_filename": origin.co_filename, "co_firstlineno": origin.co_firstlineno}
     names = {"__name__": kernel.py_func.__module__, "kernel": kernel, "in_turns": team.in_turns}
     code = _template.__code__.replace(co_name=name, co_qualname=name, **place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,13 +88,7 @@ def convolution(call: Call) -> Form:
     x = call.inputs[0]
     if x.ndim != axes + 2 or not x.dtype == weight.dtype == call.output.dtype:
         return _batched(call, made, bias, axes)
-    return mixing(
-        call,
-        lambda: made,
-        lambda: channel_bias(bias, axes),
-        law=PerChannel(shift=None if bias is None else bias.detach()),
-        transpose=lambda grad: _transposed(made, call.inputs[0].detach(), grad),
-    )
+    return _batched(call, made, bias, axes, lambda grad: _transposed(made, x.detach(), grad))
 
 
 def _transposed(made: ConvMap, x: Tensor, grad: Tensor) -> tuple[Tensor]:
@@ -103,10 +97,18 @@ def _transposed(made: ConvMap, x: Tensor, grad: Tensor) -> tuple[Tensor]:
     return (made.as_is(x).transpose(grad) if found is None else found,)
 
 
-def _batched(call: Call, made: ConvMap | TransposedConvMap, bias: Tensor | None, axes: int) -> Form:
+def _batched(
+    call: Call,
+    made: ConvMap | TransposedConvMap,
+    bias: Tensor | None,
+    axes: int,
+    transpose: Callable[[Tensor], tuple[Tensor, ...]] | None = None,
+) -> Form:
     """The map as it is, or for a single picture ``(C, *space)`` as a batch of one."""
     law = PerChannel(shift=None if bias is None else bias.detach())
-    form = mixing(call, lambda: made, lambda: channel_bias(bias, axes), law=law)
+    form = mixing(
+        call, lambda: made, lambda: channel_bias(bias, axes), law=law, transpose=transpose
+    )
     if call.inputs[0].ndim == axes + 2:
         return form
 
