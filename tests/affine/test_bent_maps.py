@@ -14,7 +14,7 @@ import biasmatters as bm
 from biasmatters.affine.bent import Bent
 from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.law import Bend
-from biasmatters.affine.maps import planes
+from biasmatters.affine.maps import even, planes
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.walker import Walk
 from biasmatters.kernels import without_kernels
@@ -367,18 +367,24 @@ def test_bias_above_a_bend_is_that_below_it(kind: str, arrives: str, rule: str) 
         assert_close(found[2], lost.sum((1, 2, 3)), 1e-10)
 
 
+@pytest.mark.parametrize("holes", ["none", "one unit", "few units"])
 @pytest.mark.parametrize("arrives", ARRIVES)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_whole_convolutions_without_zeros(geometry: str, arrives: str) -> None:
-    """One plane of sums stands for all channels, also of what is held and of what has no input."""
+def test_whole_convolutions_with_few_zeros(geometry: str, arrives: str, holes: str) -> None:
+    """One plane of sums stands for all units without, also of what is held and has no input."""
     shape, made = GEOMETRIES[geometry], Uniform()
-    weight = numbers(5, 4, *shape.kernel, dtype=torch.float64, seed=3, holes=0.0)
+    weight = numbers(9, 4, *shape.kernel, dtype=torch.float64, seed=3, holes=0.0)
+    if holes != "none":
+        weight[7, ::2] = 0.0
+    if holes == "few units":
+        weight[2] = -0.0
     conv = ConvMap(weight, shape.stride, shape.padding, shape.dilation, 1)
     fits = shape.fits and prod(shape.stride) <= planes.WASTE
+    fits &= not conv.a_point or int((weight == 0).sum()) <= even.FEW * weight.numel()
     for seed, bend in enumerate((Bend(0.0, holds=False), Bend(0.0, 1.0), Bend(0.25, 0.5))):
         x = numbers(2, 4, *shape.space, dtype=torch.float64, seed=seed, holes=0.3)
         x[1, :, : shape.space[0] // 2 + 1] = 0
-        bent = bent_of((2, 5, *shape.outputs), arrives, bend)
+        bent = bent_of((2, 9, *shape.outputs), arrives, bend)
         found = made.split_bent(conv, x, bent)
         assert (found is None) == (not fits)
         if found is None:

@@ -42,9 +42,14 @@ def test_sums_of_bias_above_a_bend(shape: tuple[int, ...], dtype: torch.dtype) -
     constant = shift.reshape(-1, *(1,) * (len(shape) - 2))
     total = beta + grad * torch.where(inside, constant, at)
     parts = [total * inside, (total * inside).abs(), total * ~inside, (total * ~inside).abs()]
-    wanted = torch.stack([part.sum(1, keepdim=True) for part in parts])
-    bent = beta, grad, y, shift, bounds
-    sums, mass = channels.sum_bent(bent)
-    assert_close(sums, wanted[::2])
-    assert_close(mass, wanted[3].flatten(1).sum(1))
-    assert_close(channels.sum_sizes(bent), wanted[1])
+    every = torch.arange(shape[1])
+    for apart in (every[:0], every[1::2], every):
+        units = [c for c in range(shape[1]) if c not in apart]
+        wanted = torch.stack([part[:, units].sum(1, keepdim=True) for part in parts])
+        x = numbers(shape[0], 3, *(n + 3 for n in shape[2:]), dtype=dtype, seed=5)
+        bent = beta, grad, y, shift, bounds
+        sums, mass, count = channels.sum_bent(bent, x, apart)
+        assert_close(sums, wanted[::2])
+        assert_close(mass, wanted[3].flatten(1).sum(1))
+        assert torch.equal(count, (x != 0).sum(1, keepdim=True).to(dtype))
+        assert_close(channels.sum_sizes(bent, apart), wanted[1])

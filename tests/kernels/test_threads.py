@@ -82,7 +82,9 @@ def made() -> dict[str, Callable[[], object]]:
         "sum": lambda: channels.sum_channels(a),
         "give": lambda: channels.give(a, b[:, :1].contiguous()),
         "give both": lambda: channels.give(a, b[:, :1].contiguous(), c[:, :1].contiguous()),
-        "sum above a bend": lambda: channels.sum_bent((b, a, y, shift, bounds)),
+        "sum above a bend": lambda: channels.sum_bent(
+            (b, a, y, shift, bounds), c, torch.tensor([1])
+        ),
         "points": lambda: points.split(a, tau, cuts, to_all=False),
         "points to all": lambda: points.split(a, tau, cuts, to_all=True),
         "pools": lambda: pools.route(a, pooled, bias, (3, 3), (2, 2), (1, 1), (1, 1)),

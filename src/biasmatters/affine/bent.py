@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -47,6 +47,13 @@ class Bent:
         if not mass.numpy().any():
             return share, None, mass
         return share, bends.strand(self.beta, self.grad, self.y, bounds), mass
+
+    def at(self, units: Tensor) -> Bent:
+        """That of some units, whose numbers are given."""
+        beta = None if self.beta is None else self.beta.index_select(1, units)
+        grad = None if self.grad is None else self.grad.index_select(1, units)
+        y, shift = self.y.index_select(1, units), self.shift.index_select(0, units)
+        return replace(self, beta=beta, grad=grad, y=y, shift=shift)
 
     def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """As kernels take it: what arrived, the gradient, the value, the constant and the bend."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from biasmatters import kernels
@@ -67,14 +66,14 @@ class Chain:
 
     def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
         """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
-        sums = self.sums
-        if sums is None:
+        if self.sums is None:
             return []
-        held, held_size, passed, passed_size, _ = sums.unbind(-1)
-        shares, sizes = passed @ self.shifts.T, passed_size @ self.shifts.abs().T
-        rows = list(zip(self.constant, shares.unbind(1), sizes.unbind(1), strict=True))
+        from biasmatters.kernels import constants
+
+        found, held = constants.weigh(self.sums, self.shifts)
+        rows = [(s, *both) for s, both in zip(self.constant, found, strict=True)]
         if self.bend is not None and self.bend.holds:
-            rows.append((self.top, held.sum(1), held_size.sum(1)))
+            rows.append((self.top, *held))
         return rows
 
 
@@ -252,24 +251,17 @@ class Composition:
 
 def compose(made: Sequence[Made], first: int, followers: list[int]) -> Composition:
     """The composition of a mixing operation and those that follow it."""
+    from biasmatters.kernels import constants
+
     law = made[followers[-1]][1].law
     bend = law if isinstance(law, Bend) else None
-    gain: Tensor | None = None
-    constant: list[int] = []
-    shifts: list[Tensor] = []
-    for i in reversed([first, *followers[: -1 if bend else None]]):
-        law = made[i][1].law
-        if not isinstance(law, PerChannel):
-            continue
-        if law.shift is not None:
-            constant.append(i)
-            shifts.append(law.shift if gain is None else law.shift * gain)
-        if law.slope is not None:
-            gain = law.slope if gain is None else law.slope * gain
-    output = made[first][0].call.output.detach()
-    stacked = torch.stack(shifts) if shifts else output.new_zeros(0, output.shape[1])
-    stacked = stacked.masked_fill(stacked.isinf(), 0)  # the gradient that meets them is 0
-    return Composition(followers, constant, stacked.to(output.dtype), gain, bend)
+    below = reversed([first, *followers[: -1 if bend else None]])
+    laws = [(i, law) for i in below if isinstance(law := made[i][1].law, PerChannel)]
+    shifts, gain = constants.compose(
+        [(law.slope, law.shift) for _, law in laws], made[first][0].call.output
+    )
+    biased = [i for i, law in laws if law.shift is not None]
+    return Composition(followers, biased, shifts, gain, bend)
 
 
 def link(composed: Composition, steps: Mapping[int, Step], sums: Tensor | None) -> Chain:

@@ -204,7 +204,8 @@ class Stackable(Mixing, Protocol):
 def raise_to(coefficients: Tensor, exponent: int) -> Tensor:
     """``|m|^exponent`` with ``|m|^0`` the indicator of ``m != 0``."""
     if exponent == 0:
-        return (coefficients != 0).to(coefficients.dtype)
+        # Numbers at once, and no booleans first: see `biasmatters.affine.masks`.
+        return torch.ne(coefficients, 0, out=torch.empty_like(coefficients))
     return coefficients.abs() ** exponent if exponent > 1 else coefficients.abs()
 
 

@@ -86,7 +86,8 @@ def walk(
         todo = list(map(linked, steps)) if together else list(steps)
         steps.clear()
         links = [s for s in todo if isinstance(s, Link)]
-        state.finite = {place(s.y) for s in links if s.finite}
+        # Inputs were looked at before the forward pass.
+        state.finite = {place(x) for x in point.inputs} | {place(s.y) for s in links if s.finite}
         floors = {place(s.y): s.bend.low for s in links if s.bend is not None}
         del links
         while todo:

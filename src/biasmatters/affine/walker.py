@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -40,6 +41,11 @@ Place = tuple[int, int]
 def place(x: Tensor) -> Place:
     """Where a tensor lies in memory."""
     return x.data_ptr(), x.numel()
+
+
+def is_finite(x: Tensor) -> bool:
+    """Whether all entries are finite: then their sum is, if it does not get too large."""
+    return math.isfinite(float(x.sum()))
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,7 @@ class Walk:
         """Split by the rule; units without any contribution go by the fallback."""
         axis = self._axis if axis is None else axis
         home = axis if home is None else home
-        if place(x) not in self.finite and not bool(x.sum().isfinite()):
+        if place(x) not in self.finite and not is_finite(x):
             x = finite(x)
         # Under autocast a layer's output, and so its bias, has another dtype than its input.
         dtype = at_least_single(torch.promote_types(x.dtype, tau.dtype))
@@ -138,7 +144,7 @@ class Walk:
         x = link.node.call.inputs[0].detach()
         if x.dtype != bent.y.dtype or not link.passes:
             return None
-        if place(x) not in self.finite and not bool(x.sum().isfinite()):
+        if place(x) not in self.finite and not is_finite(x):
             return None
         found = self.bent(mixing, x, bent)
         if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from biasmatters.kernels.machine_code import compiled, run, stacks
@@ -39,33 +40,45 @@ def _sum(start: int, stop: int, spans: int, x: Any, out: Any) -> None:
 
 @compiled
 def _sum_bent(
-    start: int, stop: int, spans: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any,
-    sums: Any, mass: Any
-) -> None:  # fmt: skip
+    units: Any, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any, n: int, first: int,
+    sums: Any
+) -> Any:  # fmt: skip
+    """Sums over units of a stretch of places; and of the sizes of what holds a bound."""
     low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
     zero, one = y.dtype.type(0), y.dtype.type(1)
+    last = min(first + SPAN, y.shape[2])
+    passed, held, size = sums[0, n, first:last], sums[1, n, first:last], zero
+    passed[:], held[:] = zero, zero
+    for c in units:
+        b, g, v = beta[n, c, first:last], grad[n, c, first:last], y[n, c, first:last]
+        constant = shift[c]
+        for i in range(len(v)):
+            inside = one if (v[i] > low) & (v[i] < high) else zero
+            h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+            total = b[i] + g[i] * (constant * inside + h)
+            passed[i] += total * inside
+            held[i] += total * (one - inside)
+            size += abs(total) * (one - inside)
+    return size
+
+
+@compiled
+def _sum_both(
+    start: int, stop: int, spans: int, above: int, units: Any, beta: Any, grad: Any, y: Any,
+    shift: Any, bounds: Any, x: Any, sums: Any, mass: Any, counts: Any
+) -> None:  # fmt: skip
     for k in range(start, stop):
-        n, first = k // spans, (k % spans) * SPAN
-        last = min(first + SPAN, y.shape[2])
-        passed, held, size = sums[0, n, first:last], sums[1, n, first:last], zero
-        passed[:], held[:] = zero, zero
-        for c in range(y.shape[1]):
-            b, g, v = beta[n, c, first:last], grad[n, c, first:last], y[n, c, first:last]
-            constant = shift[c]
-            for i in range(len(v)):
-                inside = one if (v[i] > low) & (v[i] < high) else zero
-                h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
-                total = b[i] + g[i] * (constant * inside + h)
-                passed[i] += total * inside
-                held[i] += total * (one - inside)
-                size += abs(total) * (one - inside)
-        mass[k] = size
+        if k < len(mass):
+            n, first = k // above, (k % above) * SPAN
+            mass[k] = _sum_bent(units, beta, grad, y, shift, bounds, n, first, sums)
+        else:
+            _count(k - len(mass), k - len(mass) + 1, spans, x, counts)
 
 
 @compiled
 def _sum_sizes(
-    start: int, stop: int, spans: int, beta: Any, grad: Any, y: Any, shift: Any, bounds: Any,
-    sums: Any
+    start: int, stop: int, spans: int, units: Any, beta: Any, grad: Any, y: Any, shift: Any,
+    bounds: Any, sums: Any
 ) -> None:  # fmt: skip
     low, high, zero, one = bounds[0], bounds[1], y.dtype.type(0), y.dtype.type(1)
     for k in range(start, stop):
@@ -73,7 +86,7 @@ def _sum_sizes(
         last = min(first + SPAN, y.shape[2])
         size = sums[n, first:last]
         size[:] = zero
-        for c in range(y.shape[1]):
+        for c in units:
             b, g, v = beta[n, c, first:last], grad[n, c, first:last], y[n, c, first:last]
             constant = shift[c]
             for i in range(len(v)):
@@ -119,30 +132,44 @@ def sum_channels(x: Tensor) -> Tensor:
     return _over_channels(_sum, x)
 
 
-def sum_bent(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Sums over the channels of bias above a bend.
+def sum_bent(
+    bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], x: Tensor, apart: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over some channels of bias above a bend, and what `count_present` finds.
 
     Args:
         bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
+        x: ``(N, Q, *space)``, of any space.
+        apart: Numbers of the channels that are left out.
 
     Returns:
         ``(2, N, 1, *space)`` of what goes on below the bend, and of what units keep because they
-        hold a bound; and the sum of the sizes of the latter, ``(N,)``.
+        hold a bound; the sum of the sizes of the latter, ``(N,)``; and how many channels of x are
+        not 0, ``(N, 1, *space)``.
     """
-    y = bent[2]
-    sums, spans = y.new_empty(2, y.shape[0], 1, *y.shape[2:]), -(-y[0, 0].numel() // SPAN)
-    mass = y.new_empty(len(y) * spans)
-    out = sums.flatten(2).numpy(), mass.numpy()
-    run(_sum_bent, len(mass), 2 * y.numel(), spans, *_arrays(bent), *out)
-    return sums, mass.reshape(len(y), spans).sum(1)
+    y, inputs = bent[2], stacks(x)
+    sums, counts = y.new_empty(2, len(y), 1, *y.shape[2:]), x.new_empty(len(x), 1, *x.shape[2:])
+    above, spans = -(-y[0, 0].numel() // SPAN), -(-inputs.shape[2] // SPAN)
+    mass = y.new_empty(len(y) * above)
+    out = sums.flatten(2).numpy(), mass.numpy(), stacks(counts)[:, 0]
+    rows, numbers = len(mass) + len(x) * spans, 2 * y.numel() + x.numel()
+    units = _all_but(apart, y.shape[1])
+    run(_sum_both, rows, numbers, spans, above, units, *_arrays(bent), inputs, *out)
+    return sums, mass.reshape(len(y), above).sum(1), counts
 
 
-def sum_sizes(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """Sums over the channels of the sizes of what goes on below a bend, ``(N, 1, *space)``."""
+def sum_sizes(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], apart: Tensor) -> Tensor:
+    """The same of the sizes of what goes on below a bend, ``(N, 1, *space)``."""
     y = bent[2]
     sums, spans = y.new_empty(y.shape[0], 1, *y.shape[2:]), -(-y[0, 0].numel() // SPAN)
-    run(_sum_sizes, len(y) * spans, 2 * y.numel(), spans, *_arrays(bent), sums.flatten(1).numpy())
+    out, units = sums.flatten(1).numpy(), _all_but(apart, y.shape[1])
+    run(_sum_sizes, len(y) * spans, 2 * y.numel(), spans, units, *_arrays(bent), out)
     return sums
+
+
+def _all_but(apart: Tensor, count: int) -> Any:
+    units = np.arange(count)
+    return np.delete(units, apart.numpy()) if len(apart) else units
 
 
 def _arrays(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -107,7 +108,7 @@ def present(x: Tensor) -> Tensor:
 
 def zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
     """How many zeros each row and each column of ``(rows, columns, *rest)`` has."""
-    by_row, by_column = (torch.zeros(n, dtype=torch.long) for n in weight.shape[:2])
-    rows = weight.detach().reshape(*weight.shape[:2], -1).numpy()
-    _zeros(0, len(weight), rows, by_row.numpy(), by_column.numpy())
-    return by_row, by_column
+    rows = array(weight).reshape(*weight.shape[:2], -1)
+    by_row, by_column = np.zeros(rows.shape[0], np.int64), np.zeros(rows.shape[1], np.int64)
+    _zeros(0, len(rows), rows, by_row, by_column)
+    return torch.from_numpy(by_row), torch.from_numpy(by_column)

@@ -7,6 +7,8 @@ with zeros among their coefficients, if they are few, are seen to apart.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.counting import NARROW, Holes
 from biasmatters.affine.maps.planes import fits_planes
-from biasmatters.affine.masks import present, unless_empty
+from biasmatters.affine.masks import above, left_out, present, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing
 
 # A count that is convolved may come out as a little more than 0. The same as kernels take it.
@@ -79,26 +81,68 @@ def share_bent_evenly(
 def _bent_in_windows(
     conv: ConvMap, x: Tensor, bent: Bent
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """Where no coefficient is 0: one plane of sums stands for all channels."""
+    """One plane of sums stands for all units without zeros; the others, if few, are split apart."""
     holes = conv.holes
-    if holes is None or len(holes.places) or not fits_planes(conv, x, bent.y):
+    if holes is None or not holes.by_rows or not fits_planes(conv, x, bent.y):
         return None
+    found = _whole_in_windows(conv, x, bent, holes)
+    if not len(holes.places):
+        return found
+    rest = _bent_apart(conv, x, bent, holes.places)
+    beta, mass, orphans = (_sum(a, b) for a, b in zip(found, rest, strict=True))
+    return None if beta is None or mass is None else (beta, mass, orphans)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """The sum of what is there."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
+
+
+def _whole_in_windows(
+    conv: ConvMap, x: Tensor, bent: Bent, holes: Holes
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The bias of the units of which no coefficient is 0."""
     from biasmatters.kernels import channels, windows
 
     parts = bent.parts()
-    (live, held), mass = channels.sum_bent(parts)
+    (live, held), mass, count = channels.sum_bent(parts, x, holes.places)
     how = (conv.padding, conv.dilation, conv.stride)
     ones = x.new_ones(1, 1, *conv.weight.shape[2:])
-    count = channels.count_present(x)
     plane, lost = windows.split(count, live, ones, *how, "count", COUNTED)
     if lost is not None:
-        mass = mass + channels.sum_sizes(parts).mul_(lost != 0).flatten(1).sum(1)
+        mass = mass + channels.sum_sizes(parts, holes.places).mul_(lost != 0).flatten(1).sum(1)
         held = held + lost
     if not mass.numpy().any():
         return channels.give(x, plane), mass, None
     rest, orphans = windows.split(count, held, ones, *how, "everything", COUNTED)
     beta = channels.give(x, plane, rest.div_(x.shape[1]))
     return beta, mass, None if orphans is None else row_sums(orphans)
+
+
+def _bent_apart(
+    conv: ConvMap, x: Tensor, bent: Bent, places: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The bias of some units, each with coefficients of its own."""
+    part = replace(conv, weight=conv.weight.index_select(0, places))
+    tau, held, mass = bent.at(places).written_out()
+    beta, lost = _over(part, present(x), tau)
+    if lost is not None:
+        mass, held = mass + row_sums(lost.abs()), _sum(held, lost)
+    if held is None:
+        return beta, mass, None
+    rest, orphans = _over(part, torch.ones_like(x), held)
+    return beta.add_(rest), mass, None if orphans is None else row_sums(orphans)
+
+
+def _over(conv: ConvMap, seen: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Split tau evenly over what is seen, and the tau of units that see nothing."""
+    support = conv.linear(present(conv.weight), 1, seen)
+    count = support.forward(seen)
+    reached = above(count, LEAST)
+    share = (tau * reached).div_(count.clamp_min_(1))
+    return support.transpose(share).mul_(seen), unless_empty(left_out(tau, reached))
 
 
 def _narrow(conv: ConvMap) -> bool:
