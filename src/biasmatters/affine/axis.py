@@ -32,6 +32,8 @@ _NORMS = {"norm", "vector_norm", "linalg_vector_norm", "linalg_norm"}
 _DROPS = _REDUCES | _NORMS
 # Operations that never mix samples along the first axis of so many.
 _KEEP = {"conv2d": 4, "batch_norm": 4, "relu": 4, "relu6": 4, "hardtanh": 4}
+# Nor those that leave the values in their order, if there are as many along the first axis.
+_RESHAPE = {"flatten", "reshape", "view"}
 _JOINS = {"cat", "concat", "concatenate"}
 
 
@@ -70,11 +72,12 @@ def _keeps_samples(call: Call) -> bool:
 
     It only takes less time to see that at once.
     """
-    return (
-        call.op in _KEEP
-        and call.axes == (0,)
-        and call.inputs[0].ndim == _KEEP[call.op] == call.output.ndim
-    )
+    x, out = call.inputs[0], call.output
+    if call.axes != (0,):
+        return False
+    if call.op in _RESHAPE:
+        return out.ndim > 0 and x.shape[0] == out.shape[0] == call.samples
+    return call.op in _KEEP and x.ndim == _KEEP[call.op] == out.ndim
 
 
 def labels(shape: torch.Size, axis: int, samples: int, like: Tensor) -> Tensor:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from biasmatters.affine.law import Bend
+from biasmatters.affine.sealed import sealed
 
 
-@dataclass(frozen=True)
+@sealed
 class Bent:
     """What arrived above a bend, and what constants put in below it.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from biasmatters.affine.sealed import sealed
 
 Function = Callable[..., Any]
 
@@ -110,7 +111,7 @@ def finite(values: Tensor) -> Tensor:
     return values.masked_fill(values.isinf(), 0)
 
 
-@dataclass(frozen=True)
+@sealed
 class Call:
     """What ran: the function, its arguments, and one of its outputs.
 

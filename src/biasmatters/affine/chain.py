@@ -10,7 +10,6 @@ bias that arrived does what would take three for each operation (`biasmatters.ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
@@ -23,12 +22,13 @@ from biasmatters.affine.law import Bend, PerChannel
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.node import Node
 from biasmatters.affine.registry import Handler, find_handler, is_taught
+from biasmatters.affine.sealed import sealed
 from biasmatters.affine.step import Step
 
 Made = tuple[Node, Form]
 
 
-@dataclass(frozen=True)
+@sealed
 class Chain:
     """What follows a mixing step, up to the bend.
 
@@ -77,7 +77,7 @@ class Chain:
         return rows
 
 
-@dataclass(frozen=True)
+@sealed
 class Link:
     """A mixing step with its chain, without what lies between its input and the chain's output.
 
@@ -225,7 +225,7 @@ def _fits(node: Node, first: Node, samples: int) -> bool:
     )
 
 
-@dataclass(frozen=True)
+@sealed
 class Composition:
     """What a mixing operation and what follows it come to.
 

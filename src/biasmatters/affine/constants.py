@@ -59,9 +59,8 @@ class Constants:
 
     def note(self, node: Node, constants: list[Tensor]) -> None:
         """Remember the constants of a call that was just recorded."""
-        if constants:
-            versions = [tensor._version for tensor in constants]  # noqa: SLF001
-            self._noted.append(_Noted(node, constants, versions))
+        versions = [tensor._version for tensor in constants]  # noqa: SLF001
+        self._noted.append(_Noted(node, constants, versions))
 
     def keep(self, written: Iterable[Tensor]) -> None:
         """Give earlier records copies of constants that are about to be written to."""

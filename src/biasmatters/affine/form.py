@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -13,6 +12,7 @@ from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.law import Law
 from biasmatters.affine.mixing import Mixing
+from biasmatters.affine.sealed import sealed
 
 Kind = Literal["mixing", "elementwise", "routing", "smooth"]
 
@@ -56,7 +56,7 @@ class Split(Protocol):
 Pull = Callable[[Tensor, Split], tuple[Tensor, ...]]
 
 
-@dataclass(frozen=True)
+@sealed
 class Form:
     """``output = J inputs + intercept`` around the recorded point.
 

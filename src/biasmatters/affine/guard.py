@@ -26,7 +26,7 @@ _BATCH_DEPENDENT = (
 _COUNTING = (nn.modules.batchnorm._NormBase,)  # noqa: SLF001
 
 # Where the functional forms have their flag for training, and what it is if not given.
-_TRAINING: dict[str, tuple[int, bool]] = {
+TRAINING: dict[str, tuple[int, bool]] = {
     "batch_norm": (5, False),
     "instance_norm": (5, True),
     "rrelu": (3, False),
@@ -46,9 +46,9 @@ def refuse_training(op: str, name: str, args: tuple[Any, ...], kwargs: dict[str,
     Raises:
         TrainingModeError: Naming the operation and its module.
     """
-    if op not in _TRAINING:
+    if op not in TRAINING:
         return
-    place, default = _TRAINING[op]
+    place, default = TRAINING[op]
     flag = "use_input_stats" if op == "instance_norm" else "training"
     training = args[place] if len(args) > place else kwargs.get(flag, kwargs.get("train", default))
     rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)

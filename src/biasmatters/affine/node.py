@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from biasmatters.affine.call import Call
+from biasmatters.affine.sealed import sealed
 
 
-@dataclass(frozen=True)
+@sealed
 class Node:
     """One recorded operation: its call and where its samples lie."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from biasmatters.affine.form import Form
 from biasmatters.affine.node import Node
+from biasmatters.affine.sealed import sealed
 
 if TYPE_CHECKING:
     from biasmatters.affine.chain import Chain
 
 
-@dataclass(frozen=True)
+@sealed
 class Terms:
     """The constant of an operation and the gradient that meets it, held or found when asked for.
 
@@ -33,7 +33,7 @@ class Terms:
         return cls(lambda: intercept, lambda: grad)
 
 
-@dataclass(frozen=True)
+@sealed
 class Step:
     """One recorded operation.
 

@@ -25,30 +25,25 @@ from biasmatters.affine.call import (
     tensors_in,
     tensors_of_call,
 )
-from biasmatters.affine.checkpoint import without_recomputation
+from biasmatters.affine.checkpoint import recomputes, without_recomputation
 from biasmatters.affine.constants import Constants, storage, written_by
 from biasmatters.affine.errors import UnsupportedOperationError
+from biasmatters.affine.facts import Facts, facts_of
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import refuse_training
 from biasmatters.affine.node import Node
-from biasmatters.affine.ownership import is_torchs
 from biasmatters.affine.registry import (
     canonical,
     find_decomposition,
     find_handler,
-    inplace_position,
-    is_in_place,
     out_of_place,
 )
 from biasmatters.affine.scope import Scope
 from biasmatters.affine.views import Views, written
 from biasmatters.affine.vocabulary import (
-    ASKS,
     COMPARES,
     COUNTS,
     LEAVES_TORCH,
-    MOVES,
-    RANDOM,
     SHAPED,
 )
 
@@ -62,10 +57,9 @@ def _name(maker: Any) -> str:
 
 def _followed(function: Function, args: Any, kwargs: Any) -> Any:
     """What a function returns, with gradients on, whatever the model says."""
-    # They mostly are on, and asking takes less time than turning them on once more.
-    if torch.is_grad_enabled():
-        with without_recomputation():
-            return function(*args, **kwargs)
+    # They mostly are on and nothing is recomputed, and asking takes the least time.
+    if torch.is_grad_enabled() and not recomputes():
+        return function(*args, **kwargs)
     with torch.enable_grad(), without_recomputation():
         return function(*args, **kwargs)
 
@@ -100,22 +94,19 @@ class Tape(TorchFunctionMode):
         self, func: Function, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        variable: Any = args[0] if args else kwargs.get("input", kwargs.get("self"))
+        facts = facts_of(func)
+        op, variable = facts.op, args[0] if args else kwargs.get("input", kwargs.get("self"))
         held, flat = tensors_of_call(args, kwargs)
-        values = [self._value(tensor) for tensor in held]
-        inputs = self._tracked(values)
-        op = canonical(func)
-        self._refuse_by_name(op)
-        if inputs:
-            values = [self._constant(tensor) for tensor in values]
+        values, inputs, constants = self._look_up(held)
+        self._refuse_by_name(facts)
         args, kwargs = exchange(args, kwargs, held, values, flat)
-        if op in ASKS and is_torchs(func):
+        if facts.asks:
             return func(*args, **kwargs)
         if not inputs:
             return self._run_beside(func, args, kwargs, variable)
         if op == "set_data":
             self._refuse_hidden_write(op, [args[0]])
-        write = written(op, func, args, kwargs)
+        write = written(op, func, args, kwargs) if facts.writes else None
         if write is not None:
             self._views.replace(variable, self._replay(*write))
             return None if func is torch.Tensor.__setitem__ else variable
@@ -127,14 +118,15 @@ class Tape(TorchFunctionMode):
             kwargs = {key: value for key, value in kwargs.items() if key != "out"}
             with self:
                 rewritten = rewrite(*args, **kwargs)
-            return self._views.replace(variable, rewritten) if is_in_place(func) else rewritten
-        plain, args, kwargs, changes = self._plain_call(func, op, args, kwargs)
-        out = self._apply(plain, op, args, kwargs, inputs, values)
+            return self._views.replace(variable, rewritten) if facts.in_place else rewritten
+        plain, args, kwargs, changes = self._plain_call(func, facts, args, kwargs)
+        out = self._apply(plain, facts, args, kwargs, inputs, constants)
         if changes:
             if out.dtype != args[0].dtype:
                 out = self._replay(torch.Tensor.to, out, args[0].dtype)
             return self._views.replace(variable, out)
-        self._views.note(plain, args, kwargs, variable, out)
+        if not facts.new:
+            self._views.note(plain, args, kwargs, variable, out)
         return out
 
     def knows(self, tensor: Tensor) -> bool:
@@ -172,29 +164,52 @@ class Tape(TorchFunctionMode):
     def _apply(
         self,
         function: Function,
-        op: str,
+        facts: Facts,
         args: Any,
         kwargs: Any,
         inputs: tuple[Tensor, ...],
-        tensors: list[Tensor],
+        constants: list[Tensor],
     ) -> Any:
-        refuse_training(op, self._scope.current, args, kwargs)
+        if facts.trains:
+            refuse_training(facts.op, self._scope.current, args, kwargs)
         out = _followed(function, args, kwargs)
-        self._record(function, op, args, kwargs, inputs, tensors, out)
+        self._record(function, facts, args, kwargs, inputs, constants, out)
         return out
 
     def _replay(self, function: Function, *args: Any) -> Any:
         """Run and record one of our own functions."""
-        op = getattr(function, "__name__", "")
         args = map_tensors(self.current, args)
         tensors = tensors_in(args)
         inputs = self._tracked(tensors)
         if not inputs:
             return function(*args)
-        if op == "locate":
+        if function.__name__ == "locate":
             with self:
                 return function(*args)
-        return self._apply(function, op, args, {}, inputs, tensors)
+        _, constants = self._without_autograd(tensors)
+        return self._apply(function, facts_of(function), args, {}, inputs, constants)
+
+    def _look_up(self, held: list[Tensor]) -> tuple[list[Tensor], tuple[Tensor, ...], list[Tensor]]:
+        """What tensors hold now, and which of these depend on the input, once each.
+
+        If any does, the others are constants, and follow.
+        """
+        values = [self._value(tensor) for tensor in held]
+        found = [tensor for tensor in values if id(tensor) in self._known]
+        if not found or len(found) == len(values):
+            return values, self._distinct(found), []
+        inputs, (values, constants) = self._distinct(found), self._without_autograd(values)
+        return values, inputs, constants
+
+    def _without_autograd(self, values: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Values as a recorded call sees them, and those that do not depend on the input."""
+        seen, constants = [], []
+        for value in values:
+            known = id(value) in self._known
+            seen.append(value if known else self._constant(value))
+            if not known:
+                constants.append(seen[-1])
+        return seen, constants
 
     def _value(self, tensor: Tensor) -> Tensor:
         """What a tensor holds now; refused if it depends on the input in a way not recorded."""
@@ -230,7 +245,10 @@ class Tape(TorchFunctionMode):
 
     def _tracked(self, tensors: list[Tensor]) -> tuple[Tensor, ...]:
         """The distinct tensors among some that depend on the input by recorded operations."""
-        found = [t for t in tensors if id(t) in self._known]
+        return self._distinct([t for t in tensors if id(t) in self._known])
+
+    def _distinct(self, found: list[Tensor]) -> tuple[Tensor, ...]:
+        """Each of some tensors that depend on the input once."""
         if len(found) > 1:
             found = list({id(t): t for t in found}.values())
         for tensor in found:
@@ -255,11 +273,11 @@ class Tape(TorchFunctionMode):
         if function != "BackwardHookFunctionBackward":
             self.frozen.append(f"{function} (a custom autograd.Function, its backward on trust)")
 
-    def _refuse_by_name(self, op: str) -> None:
-        if op in RANDOM:
+    def _refuse_by_name(self, facts: Facts) -> None:
+        if facts.random:
             raise UnsupportedOperationError(
                 self._scope.current,
-                op,
+                facts.op,
                 "it draws random numbers in the forward pass",
                 "If that is for training only (dropout, stochastic depth), call model.eval() or "
                 "pass eval_mode=True; else draw the numbers once, before, and pass them on.",
@@ -267,7 +285,7 @@ class Tape(TorchFunctionMode):
         if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - no public one
             raise UnsupportedOperationError(
                 self._scope.current,
-                op,
+                facts.op,
                 "it runs inside a transform of torch.func (vmap, grad, jvp, ...)",
                 "Write the transform out: vmap as a batched operation, a derivative by hand.",
             )
@@ -293,11 +311,11 @@ class Tape(TorchFunctionMode):
             )
 
     def _plain_call(
-        self, func: Function, op: str, args: Any, kwargs: Any
+        self, func: Function, facts: Facts, args: Any, kwargs: Any
     ) -> tuple[Function, Any, Any, bool]:
         """The call as an out-of-place one, and whether it was to change its first argument."""
-        self._refuse_out(op, kwargs)
-        if is_in_place(func):
+        self._refuse_out(facts.op, kwargs)
+        if facts.in_place:
             twin = out_of_place(func)
             if twin is None:
                 raise UnsupportedOperationError(
@@ -306,7 +324,7 @@ class Tape(TorchFunctionMode):
             return twin, args, kwargs, True
         if kwargs.get("inplace"):
             return func, args, {**kwargs, "inplace": False}, True
-        position = inplace_position(func)
+        position = facts.position
         if position is not None and len(args) > position and args[position]:
             return func, (*args[:position], False, *args[position + 1 :]), kwargs, True
         return func, args, kwargs, False
@@ -314,14 +332,14 @@ class Tape(TorchFunctionMode):
     def _record(
         self,
         func: Function,
-        op: str,
+        facts: Facts,
         args: Any,
         kwargs: Any,
         inputs: tuple[Tensor, ...],
-        tensors: list[Tensor],
+        constants: list[Tensor],
         out: Any,
     ) -> None:
-        outputs = [out] if isinstance(out, Tensor) else tensors_in(out)
+        op, outputs = facts.op, [out] if isinstance(out, Tensor) else tensors_in(out)
         if not any(t.requires_grad for t in outputs):
             self._note_cut(op, args, kwargs, outputs)
             self._note_choice(op, args, inputs, outputs)
@@ -330,18 +348,17 @@ class Tape(TorchFunctionMode):
         if find_handler(func, op) is None:
             raise UnsupportedOperationError(name, op, "the engine does not know it")
         axes = tuple([self._axis[id(x)] for x in inputs])
-        constants = [t for t in tensors if id(t) not in self._known]
         for index, output in enumerate(outputs):
             if not output.requires_grad or id(output) in self._known:
                 continue
             call = Call(func, op, name, args, kwargs, inputs, output, index, self._samples, axes)
-            axis = follow(call, moves=op in MOVES)
+            axis, key = follow(call, moves=facts.moves), id(output)
             node = Node(call, axis)
             self.nodes.append(node)
-            self.constants.note(node, constants)
-            self._known[id(output)] = output
-            self._axis[id(output)] = axis
-            self._made_by[id(output)] = output.grad_fn
+            if constants:
+                self.constants.note(node, constants)
+            self._known[key], self._axis[key] = output, axis
+            self._made_by[key] = output.grad_fn
 
     def _note_cut(self, op: str, args: Any, kwargs: Any, outputs: list[Tensor]) -> None:
         name = self._scope.current

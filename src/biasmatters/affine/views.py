@@ -15,11 +15,9 @@ from torch import Tensor
 
 from biasmatters.affine.call import Function, map_tensors
 from biasmatters.affine.ownership import is_torchs, plain_name
+from biasmatters.affine.vocabulary import WRITES
 
 Locate = Callable[[Tensor], Tensor]
-
-# The canonical names of what overwrites; only few functions have one of them.
-_WRITES = {"__setitem__", "copy", "fill", "zero"}
 
 
 def write_into_view(base: Tensor, value: Any, locate: Locate) -> Tensor:
@@ -45,7 +43,7 @@ def written(op: str, function: Function, args: Any, kwargs: Any) -> tuple[Any, .
         args: Positional arguments.
         kwargs: Keyword arguments.
     """
-    if op not in _WRITES:
+    if op not in WRITES:
         return None
     if function is Tensor.__setitem__:
         return write_at_index, args[0], args[2], args[1]

@@ -45,3 +45,11 @@ MOVES = {
     "meshgrid",
 }  # fmt: skip
 """They move values, so that samples are followed by moving their numbers."""
+
+WRITES = {"__setitem__", "copy", "fill", "zero"}
+"""Few functions have one of these names, and most of them overwrite their first argument."""
+
+NEW = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
+       "batch_norm", "linear", "relu", "relu6", "hardtanh", "leaky_relu", "gelu", "add", "mul",
+       "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"}  # fmt: skip
+"""Their results have memory of their own."""
