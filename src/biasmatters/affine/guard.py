@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,7 +112,10 @@ def check_finite(values: Tensor, what: str) -> None:
     Raises:
         InputError: Naming the first bad sample.
     """
-    if values.numel() and not bool(torch.isfinite(values).all()):
+    # A sum is finite only where all terms are, and takes a third of the time.
+    if not values.is_complex() and math.isfinite(float(values.detach().sum())):
+        return
+    if not bool(torch.isfinite(values).all()):
         lead = values.shape[0] if values.ndim else 1
         rows = torch.isfinite(values.detach()).reshape(lead, -1).all(1)
         samples = (~rows).nonzero().flatten().tolist()

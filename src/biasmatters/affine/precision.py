@@ -20,6 +20,9 @@ def full_precision(device: torch.device) -> Iterator[None]:
     try:
         if gpu:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        if not torch.is_autocast_enabled(device.type):
+            yield
+            return
         with torch.autocast(device.type, enabled=False):
             yield
     finally:

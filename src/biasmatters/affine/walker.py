@@ -153,7 +153,7 @@ class Walk:
         self.fallback_mass += mass
         if orphans is not None:
             amount = orphans * self.samples / x.numel()
-            beta = beta + self._broadcast(amount, x, self._axis)
+            beta.add_(self._broadcast(amount, x, self._axis))
         return (beta,)
 
     def meet(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import Kernel, compiled, planes, run
+from biasmatters.kernels.machine_code import Kernel, array, compiled, planes, run
 
 
 @compiled
@@ -163,12 +163,13 @@ def pass_back(
     Returns:
         ``1[passes] G gain`` like y, and what `weigh` returns.
     """
-    below = y.new_empty(y.shape)
-    out = y.new_empty(y.shape[0] * y.shape[1], 5)
-    slopes = y.new_ones(y.shape[1]) if gain is None else gain.to(y.dtype).contiguous()
-    arrays = [planes(grad), planes(y), slopes.numpy(), bounds.numpy(), out.numpy(), planes(below)]
-    _run(_pass_back, y, *arrays)
-    return below, out.reshape(*y.shape[:2], 5)
+    below, values = y.new_empty(y.shape), planes(y)
+    out = np.empty((len(values), 5), values.dtype)
+    slopes = np.ones(y.shape[1], values.dtype)
+    if gain is not None:
+        slopes = np.ascontiguousarray(array(gain.to(y.dtype)))
+    _run(_pass_back, y, planes(grad), values, slopes, bounds.numpy(), out, planes(below))
+    return below, torch.from_numpy(out.reshape(*y.shape[:2], 5))
 
 
 def carry(

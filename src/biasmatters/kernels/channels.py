@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from biasmatters.kernels.machine_code import compiled, run, stacks
@@ -150,12 +151,12 @@ def sum_bent(
     y, inputs = bent[2], stacks(x)
     sums, counts = y.new_empty(2, len(y), 1, *y.shape[2:]), x.new_empty(len(x), 1, *x.shape[2:])
     above, spans = -(-y[0, 0].numel() // SPAN), -(-inputs.shape[2] // SPAN)
-    mass = y.new_empty(len(y) * above)
-    out = sums.flatten(2).numpy(), mass.numpy(), stacks(counts)[:, 0]
-    rows, numbers = len(mass) + len(x) * spans, 2 * y.numel() + x.numel()
+    mass = np.empty((len(y), above), inputs.dtype)
+    out = sums.numpy().reshape(2, len(y), -1), mass.reshape(-1), stacks(counts)[:, 0]
+    rows, numbers = mass.size + len(x) * spans, 2 * y.numel() + x.numel()
     units = _all_but(apart, y.shape[1])
     run(_sum_both, rows, numbers, spans, above, units, *_arrays(bent), inputs, *out)
-    return sums, mass.reshape(len(y), above).sum(1), counts
+    return sums, torch.from_numpy(mass.sum(1)), counts
 
 
 def sum_sizes(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], apart: Tensor) -> Tensor:

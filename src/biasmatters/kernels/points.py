@@ -293,8 +293,7 @@ def split_bent(
     """
     beta, inputs = x.new_empty(x.shape), stacks(x)
     spans = -(-inputs.shape[2] // SPAN)
-    sums = x.new_empty(2, len(x) * spans)
-    mass, lost = sums.numpy()
+    mass, lost = np.empty((2, len(x), spans), inputs.dtype)
     above, grad, y, shift, bounds = bent
     run(
         _split_bent,
@@ -310,11 +309,12 @@ def split_bent(
         cuts.channels,
         cuts.dead,
         stacks(beta),
-        mass,
-        lost,
+        mass.reshape(-1),
+        lost.reshape(-1),
     )
-    total, orphans = sums.reshape(2, len(x), spans).sum(2)
-    return beta, total, orphans if len(cuts.units) and lost.any() else None
+    some_lost = len(cuts.units) and lost.any()
+    orphans = torch.from_numpy(lost.sum(1)) if some_lost else None
+    return beta, torch.from_numpy(mass.sum(1)), orphans
 
 
 @compiled

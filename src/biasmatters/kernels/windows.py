@@ -259,26 +259,25 @@ def split(
     Returns:
         Like x, and the tau of units without any input, None for none.
     """
-    beta, lost = x.new_empty(x.shape), tau.new_empty(tau.shape)
-    missed = tau.new_empty(x.shape[0] * x.shape[1])
+    beta, lost, inputs = x.new_empty(x.shape), tau.new_empty(tau.shape), planes(x)
+    missed = np.empty(len(inputs), inputs.dtype)
     run(
         _split,
         len(missed),
         4 * (x.numel() + tau.numel()),
         _CODES[sizes],
-        planes(x),
+        inputs,
         _kernels(taps),
         planes(tau),
         *plan_of(x, tau, taps, padding, dilation, stride),
         _bounds(least, x),
         planes(beta),
         planes(lost),
-        missed.numpy(),
+        missed,
     )
-    if not missed.numpy().any():
+    if not missed.any():
         return beta, None
-    kept = missed == 0
-    lost.flatten(0, 1)[kept] = 0  # only the others were written
+    planes(lost)[missed == 0] = 0  # only the others were written
     return beta, lost
 
 
@@ -407,27 +406,27 @@ def split_bent(
         Like x; the size of the bias that went evenly to all, ``(N,)``; and the sum of what has no
         input in reach at all, likewise, None for nothing.
     """
-    beta, mass = x.new_empty(x.shape), x.new_empty(x.shape[0] * x.shape[1])
-    lost = x.new_empty(len(mass), 2)
+    beta, inputs = x.new_empty(x.shape), planes(x)
+    mass, lost = np.empty(len(inputs), inputs.dtype), np.empty((len(inputs), 2), inputs.dtype)
     run(
         _split_bent,
         len(mass),
         4 * (x.numel() + bent[2].numel()),
         _CODES[sizes],
-        planes(x),
+        inputs,
         _kernels(taps),
         *(planes(t) for t in bent[:3]),
         *(array(t) for t in bent[3:]),
         *plan_of(x, bent[2], taps, padding, dilation, stride),
         _bounds(least, x),
         planes(beta),
-        mass.numpy(),
-        lost.numpy(),
+        mass,
+        lost,
     )
-    mass = mass.reshape(x.shape[:2]).sum(1)
-    if not lost.numpy()[:, 1].any():
-        return beta, mass, None
-    return beta, mass, lost.reshape(*x.shape[:2], 2)[..., 0].sum(1)
+    total = torch.from_numpy(mass.reshape(x.shape[:2]).sum(1))
+    if not lost[:, 1].any():
+        return beta, total, None
+    return beta, total, torch.from_numpy(lost[:, 0].reshape(x.shape[:2]).sum(1))
 
 
 @compiled
@@ -529,14 +528,14 @@ def spread_bent(
         `biasmatters.kernels.bends.weigh` does.
     """
     grad, y, gain, bounds = bent
-    out, sums = grad.new_empty(like.shape), y.new_empty(*y.shape[:2], 5)
-    slopes = np.ones(y.shape[1], _format(y)) if gain is None else array(gain.to(y.dtype))
+    out, sums = grad.new_empty(like.shape), np.empty((*y.shape[:2], 5), _format(y))
+    slopes = np.ones(y.shape[1], sums.dtype) if gain is None else array(gain.to(y.dtype))
     sides = plan_of(like, y, taps, padding, dilation, stride)
     numbers = 2 * (grad.numel() + out.numel())
     above = planes(grad), planes(y), np.ascontiguousarray(slopes), array(bounds)
-    arrays = *above, _kernels(taps), *sides[:3], planes(out), array(sums).reshape(-1, 5)
+    arrays = *above, _kernels(taps), *sides[:3], planes(out), sums.reshape(-1, 5)
     run(_spread_bent, like.shape[0] * like.shape[1], numbers, *arrays)
-    return out, sums
+    return out, torch.from_numpy(sums)
 
 
 def _kernels(taps: Tensor) -> Any:

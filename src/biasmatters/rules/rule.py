@@ -98,8 +98,8 @@ class SplitsBent(Protocol):
             bent: The bias of each unit above the bend.
 
         Returns:
-            The inputs' bias, like x; the size of what took the fallback, ``(N,)``; and the sum of
-            the bias of units without any input at all, likewise, None for nothing. None where the
-            bias has to be written down first.
+            The inputs' bias, like x, which may be written to; the size of what took the fallback,
+            ``(N,)``; and the sum of the bias of units without any input at all, likewise, None for
+            nothing. None where the bias has to be written down first.
         """
         ...

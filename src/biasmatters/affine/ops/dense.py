@@ -28,7 +28,15 @@ def linear(call: Call) -> Form:
     require_constant(call, bias, "bias")
     flat = call.output.ndim == 2 and (bias is None or bias.shape == weight.shape[:1])
     law = PerChannel(shift=None if bias is None else bias.detach()) if flat else None
-    return mixing(call, lambda: DenseMap(weight.detach()), lambda: bias, law=law)
+    # Under autocast what is computed has another format than what it is computed of.
+    alike = weight.ndim == 2 and call.inputs[0].dtype == weight.dtype == call.output.dtype
+    return mixing(
+        call,
+        lambda: DenseMap(weight.detach()),
+        lambda: bias,
+        law=law,
+        transpose=(lambda grad: (grad @ weight.detach(),)) if alike else None,
+    )
 
 
 @handles("matmul", "bmm", "mm", "mv", "rmatmul")

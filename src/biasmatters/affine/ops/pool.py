@@ -16,7 +16,7 @@ from biasmatters.affine.call import Call
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, Split, routing, unknown_gap
 from biasmatters.affine.ops.conv import spread
-from biasmatters.affine.ops.reduce import by_matrices
+from biasmatters.affine.ops.reduce import by_matrices, evenly
 from biasmatters.affine.ops.windows import adaptive_gap, fixed_gap
 from biasmatters.affine.registry import decomposes, handles
 
@@ -131,6 +131,9 @@ def adaptive_average_pool(call: Call) -> Form:
     for axis, out in enumerate(wanted):
         place = x.ndim - axes + axis
         length = x.shape[place] if out is None else out
+        if length == 1:
+            matrices[place] = evenly(x.shape[place], x, mean=True)
+            continue
         pool = partial(F.adaptive_avg_pool1d, output_size=length)
         matrices[place] = _matrix(pool, x.shape[place], x)
     return by_matrices(call, matrices)

@@ -28,6 +28,12 @@ def reduced_axes(call: Call, dim: int | Sequence[int] | None) -> list[int]:
     return axes
 
 
+def evenly(size: int, like: Tensor, *, mean: bool) -> Tensor:
+    """Coefficients ``(1, size)`` of a sum or a mean, in one place of memory."""
+    value = 1 / max(size, 1) if mean else 1.0
+    return torch.full((), value, dtype=like.dtype, device=like.device).expand(1, size)
+
+
 def by_matrices(call: Call, matrices: dict[int, Tensor]) -> Form:
     """A separable mixing operation whose output may lack the axes it reduced to one."""
     x = call.inputs[0]
@@ -35,11 +41,16 @@ def by_matrices(call: Call, matrices: dict[int, Tensor]) -> Form:
     for axis, matrix in matrices.items():
         shape[axis] = matrix.shape[0]
 
+    mixed = SeparableMap(matrices)
+
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
-        mixed = SeparableMap(matrices)
         return (split.mix(mixed, x.detach(), tau.reshape(shape), call.axes[0]),)
 
-    return Form("mixing", pull, lambda: None, foldable=True)
+    def transpose(grad: Tensor) -> tuple[Tensor, ...]:
+        return (mixed.back(grad.reshape(shape), x),)
+
+    alike = mixed.even and x.dtype == call.output.dtype
+    return Form("mixing", pull, lambda: None, foldable=True, transpose=transpose if alike else None)
 
 
 @handles("mean", "sum")
@@ -47,14 +58,8 @@ def total(call: Call) -> Form:
     """Sums and averages along axes."""
     x = call.inputs[0]
     axes = reduced_axes(call, call.arg(1, "dim", call.kwargs.get("axis")))
-    one = torch.ones(1, dtype=x.dtype, device=x.device)
-    return by_matrices(
-        call,
-        {
-            axis: (one / x.shape[axis] if call.op == "mean" else one).expand(1, x.shape[axis])
-            for axis in axes
-        },
-    )
+    mean = call.op == "mean"
+    return by_matrices(call, {axis: evenly(x.shape[axis], x, mean=mean) for axis in axes})
 
 
 @handles("cumsum")

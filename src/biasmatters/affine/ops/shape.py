@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,13 +16,26 @@ from biasmatters.affine.masks import any_left
 from biasmatters.affine.registry import decomposes, handles
 
 
+@handles("flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "squeeze", "unsqueeze",
+         "ravel")  # fmt: skip
+def reshaped(call: Call) -> Form:
+    """All inputs in their order, in another shape."""
+    x, out = call.inputs[0], call.output
+    if len(call.inputs) > 1 or x.dtype != out.dtype or x.numel() != out.numel():
+        return routing(call)
+
+    def back(values: Tensor) -> tuple[Tensor]:
+        return (values.reshape(x.shape),)
+
+    return replace(routing(call), pull=lambda tau, _: back(tau), transpose=back)
+
+
 @handles(
-    "flatten", "unflatten", "reshape", "view", "view_as", "reshape_as", "permute", "transpose",
-    "swapaxes", "swapdims", "movedim", "moveaxis", "t", "get_T", "get_mT", "squeeze", "unsqueeze",
+    "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "get_T", "get_mT",
     "expand", "expand_as", "broadcast_to", "repeat", "tile", "repeat_interleave",
     "flip", "fliplr", "flipud", "roll", "rot90", "split", "chunk", "tensor_split", "unbind",
     "split_with_sizes", "narrow", "select", "getitem", "index_select", "gather", "take_along_dim",
-    "diagonal", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "ravel", "as_strided",
+    "diagonal", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "as_strided",
     "native_channel_shuffle", "hsplit", "vsplit", "dsplit", "atleast_1d", "atleast_2d",
     "atleast_3d",
     "take", "masked_select", "broadcast_tensors", "meshgrid",
