@@ -34,6 +34,7 @@ _DROPS = _REDUCES | _NORMS
 _KEEP = {"conv2d": 4, "batch_norm": 4, "relu": 4, "relu6": 4, "hardtanh": 4}
 # Nor those that leave the values in their order, if there are as many along the first axis.
 _RESHAPE = {"flatten", "reshape", "view"}
+_TOGETHER = {"add", "sub", "mul"}
 _JOINS = {"cat", "concat", "concatenate"}
 
 
@@ -73,6 +74,8 @@ def _keeps_samples(call: Call) -> bool:
     It only takes less time to see that at once.
     """
     x, out = call.inputs[0], call.output
+    if call.op in _TOGETHER:
+        return not any(call.axes) and x.ndim > 0 and all(y.shape == out.shape for y in call.inputs)
     if call.axes != (0,):
         return False
     if call.op in _RESHAPE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -13,13 +13,8 @@ from torch import Tensor, nn
 class _Buffer(NamedTuple):
     tensor: Tensor
     values: Tensor
+    shape: torch.Size
     version: int | None
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> _Buffer:
-        """A buffer with a copy of its values."""
-        version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
-        return cls(tensor, tensor.detach().clone(), version)
 
     @property
     def changed(self) -> bool:
@@ -31,9 +26,26 @@ class _Buffer(NamedTuple):
     def restore(self) -> None:
         """Write the old values back."""
         with torch.inference_mode(self.version is None), torch.no_grad():
-            if self.tensor.shape != self.values.shape:
-                self.tensor.resize_(self.values.shape)
-            self.tensor.copy_(self.values)
+            if self.tensor.shape != self.shape:
+                self.tensor.resize_(self.shape)
+            self.tensor.copy_(self.values.reshape(self.shape))
+
+
+def _copies(buffers: Iterable[Tensor]) -> Iterator[_Buffer]:
+    """Buffers with copies of their values, those of one format copied together: most are small."""
+    alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for tensor in buffers:
+        if tensor.is_inference():
+            yield _Buffer(tensor, tensor.detach().clone(), tensor.shape, None)
+        elif tensor.layout != torch.strided or tensor.is_quantized:
+            yield _Buffer(tensor, tensor.detach().clone(), tensor.shape, tensor._version)  # noqa: SLF001
+        else:
+            alike.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    for group in alike.values():
+        flat = [tensor.detach().reshape(-1) for tensor in group]
+        joined = torch.split(torch.cat(flat), [part.numel() for part in flat])
+        for tensor, values in zip(group, joined, strict=True):
+            yield _Buffer(tensor, values, tensor.shape, tensor._version)  # noqa: SLF001
 
 
 class _Module(NamedTuple):
@@ -87,10 +99,13 @@ class ModelState:
         if id(root) in self._modules:
             return
         modules = [m for _, m in self._named] if root is self._root else list(root.modules())
+        found: dict[int, Tensor] = {}
         for module in modules:
-            self._remember(module)
+            self._remember(module, found)
+        self._buffers |= {id(b.tensor): b for b in _copies(found.values())}
 
-    def _remember(self, module: nn.Module) -> None:
+    def _remember(self, module: nn.Module, found: dict[int, Tensor]) -> None:
+        """Note how a module is, and find buffers that are not known yet."""
         # A scripted module keeps its buffers in C++, where no forward of ours rebinds them.
         if id(module) in self._modules or isinstance(module, torch.jit.ScriptModule):
             return
@@ -98,7 +113,7 @@ class ModelState:
         self._modules[id(module)] = _Module(module, vars(module).copy(), buffers)
         for tensor in buffers.values():
             if tensor is not None and id(tensor) not in self._buffers:
-                self._buffers[id(tensor)] = _Buffer.of(tensor)
+                found[id(tensor)] = tensor
 
     def changed(self) -> Iterator[Tensor]:
         """The buffers that were written to."""

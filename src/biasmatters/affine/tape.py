@@ -33,6 +33,7 @@ from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import refuse_training
 from biasmatters.affine.node import Node
 from biasmatters.affine.registry import (
+    Decomposition,
     canonical,
     find_decomposition,
     find_handler,
@@ -96,6 +97,8 @@ class Tape(TorchFunctionMode):
         kwargs = kwargs or {}
         facts = facts_of(func)
         op, variable = facts.op, args[0] if args else kwargs.get("input", kwargs.get("self"))
+        if facts.asks and self._is_as_it_was(variable):
+            return func(*args, **kwargs)
         held, flat = tensors_of_call(args, kwargs)
         values, inputs, constants = self._look_up(held)
         self._refuse_by_name(facts)
@@ -104,20 +107,14 @@ class Tape(TorchFunctionMode):
             return func(*args, **kwargs)
         if not inputs:
             return self._run_beside(func, args, kwargs, variable)
-        if op == "set_data":
-            self._refuse_hidden_write(op, [args[0]])
-        write = written(op, func, args, kwargs) if facts.writes else None
-        if write is not None:
+        if facts.writes and (write := self._write(func, op, args, kwargs)) is not None:
             self._views.replace(variable, self._replay(*write))
             return None if func is torch.Tensor.__setitem__ else variable
         if func is torch.Tensor.requires_grad_ and all((*args[1:], *kwargs.values())):
             return variable
         rewrite = find_decomposition(func, op)
         if rewrite is not None:
-            self._refuse_out(op, kwargs)
-            kwargs = {key: value for key, value in kwargs.items() if key != "out"}
-            with self:
-                rewritten = rewrite(*args, **kwargs)
+            rewritten = self._rewritten(rewrite, op, args, kwargs)
             return self._views.replace(variable, rewritten) if facts.in_place else rewritten
         plain, args, kwargs, changes = self._plain_call(func, facts, args, kwargs)
         out = self._apply(plain, facts, args, kwargs, inputs, constants)
@@ -160,6 +157,18 @@ class Tape(TorchFunctionMode):
                 self._apart[id(tensor)] = tensor
         self._views.note(function, args, kwargs, variable, out)
         return out
+
+    def _write(self, func: Function, op: str, args: Any, kwargs: Any) -> tuple[Any, ...] | None:
+        """As `written` has it; refused where autograd would not see it."""
+        if op == "set_data":
+            self._refuse_hidden_write(op, [args[0]])
+        return written(op, func, args, kwargs)
+
+    def _rewritten(self, rewrite: Decomposition, op: str, args: Any, kwargs: dict[str, Any]) -> Any:
+        """What the parts of a composite function return, each recorded."""
+        self._refuse_out(op, kwargs)
+        with self:
+            return rewrite(*args, **{key: kwargs[key] for key in kwargs if key != "out"})
 
     def _apply(
         self,
@@ -242,6 +251,11 @@ class Tape(TorchFunctionMode):
     def _reaches_input(self, tensor: Tensor) -> bool:
         leaves = (getattr(function, "variable", None) for function in functions_behind(tensor))
         return any(leaf is x for leaf in leaves if leaf is not None for x in self._inputs)
+
+    def _is_as_it_was(self, variable: Any) -> bool:
+        """Whether nothing happened to a tensor, or to any view, since it was recorded."""
+        made_by = self._made_by.get(id(variable))
+        return not self._views.changed and made_by is getattr(variable, "grad_fn", None)
 
     def _tracked(self, tensors: list[Tensor]) -> tuple[Tensor, ...]:
         """The distinct tensors among some that depend on the input by recorded operations."""
@@ -340,7 +354,7 @@ class Tape(TorchFunctionMode):
         out: Any,
     ) -> None:
         op, outputs = facts.op, [out] if isinstance(out, Tensor) else tensors_in(out)
-        if not any(t.requires_grad for t in outputs):
+        if True not in [t.requires_grad for t in outputs]:
             self._note_cut(op, args, kwargs, outputs)
             self._note_choice(op, args, inputs, outputs)
             return

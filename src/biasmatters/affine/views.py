@@ -73,6 +73,8 @@ class Views:
         self._parents: dict[int, _View] = {}
         self._children: dict[int, list[Tensor]] = {}
         self._alive: list[Tensor] = []
+        # Whether any variable was changed.
+        self.changed = False
 
     def current(self, variable: Tensor) -> Tensor:
         """The present value of what the user's code holds."""
@@ -95,6 +97,7 @@ class Views:
 
     def replace(self, variable: Tensor, value: Tensor) -> Tensor:
         """Give a variable a new value; its views and what it is a view of follow."""
+        self.changed = True
         self._alive.append(variable)
         self._pending.pop(id(variable), None)
         self._now[id(variable)] = value

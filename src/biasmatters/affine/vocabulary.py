@@ -46,7 +46,7 @@ MOVES = {
 }  # fmt: skip
 """They move values, so that samples are followed by moving their numbers."""
 
-WRITES = {"__setitem__", "copy", "fill", "zero"}
+WRITES = {"__setitem__", "copy", "fill", "zero", "set_data"}
 """Few functions have one of these names, and most of them overwrite their first argument."""
 
 NEW = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.machine_code import array, compiled, run
+
+# Numbers that are looked at together for whether any is 0.
+BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,25 @@ def _count_zeros(start: int, stop: int, weight: Any, counts: Any) -> None:
 
 
 @compiled
-def _list_zeros(weight: Any, counts: Any, firsts: Any, units: Any, channels: Any, seen: Any) -> int:
-    """List the zeros of each row that has any; how many rows that are."""
+def _list_zeros(
+    weight: Any, counts: Any, firsts: Any, units: Any, channels: Any, missing: Any
+) -> int:
+    """List the zeros of each row that has any, and count those of columns; how many rows."""
     rows, found, zero = 0, 0, weight.dtype.type(0)
     for p in range(weight.shape[0]):
         if counts[p] == 0:
-            seen[:] = True
             continue
-        row = weight[p]
-        for q in range(len(row)):
-            if row[q] == zero:
-                channels[found] = q
-                found += 1
-            else:
-                seen[q] = True
+        row, end = weight[p], found + counts[p]
+        for first in range(0, len(row), BLOCK):
+            if found == end:
+                break
+            if _zeros_in(row[first : first + BLOCK]) == 0:
+                continue
+            for q in range(first, min(first + BLOCK, len(row))):
+                if row[q] == zero:
+                    channels[found] = q
+                    missing[q] += 1
+                    found += 1
         units[rows], firsts[rows + 1] = p, found
         rows += 1
     return rows
@@ -68,7 +76,7 @@ def _list_zeros(weight: Any, counts: Any, firsts: Any, units: Any, channels: Any
 
 def find_cuts(weight: Tensor) -> Cuts:
     """Where a weight ``(P, Q)`` is 0."""
-    values = weight.detach().numpy()
+    values = array(weight)
     everything, none = np.arange(len(values)), np.zeros(0, np.int64)
     counts = np.empty(len(values), np.int64)
     run(_count_zeros, len(values), values.size, values, counts)
@@ -76,7 +84,7 @@ def find_cuts(weight: Tensor) -> Cuts:
     if not count:
         return Cuts(everything, none, np.zeros(1, np.int64), none, none)
     units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
-    channels, seen = np.empty(count, np.int64), np.zeros(values.shape[1], np.bool_)
-    rows = _list_zeros(values, counts, firsts, units, channels, seen)
-    dead = none if seen.all() else np.flatnonzero(~seen)
+    channels, missing = np.empty(count, np.int64), np.zeros(values.shape[1], np.int64)
+    rows = _list_zeros(values, counts, firsts, units, channels, missing)
+    dead = np.flatnonzero(missing == len(values))
     return Cuts(everything[counts == 0], units[:rows], firsts[: rows + 1], channels, dead)
