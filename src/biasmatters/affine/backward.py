@@ -97,7 +97,9 @@ def step_by_step(
         else:
             bent = grad, y.detach(), chain.gain, bounds_of(chain.bend, y)
             below, found.sums[i] = _through_chain(made[i], bent)
-        _add(arrived, made[i][0].call.inputs, below)
+        # Several inputs, as of a sum, may get the same tensor.
+        inputs = made[i][0].call.inputs
+        _add(arrived, inputs, below, own=chain is not None and len(inputs) == 1)
     found.inputs = tuple(arrived.get(id(leaf)) for leaf in leaves)
     return found
 
@@ -150,12 +152,20 @@ def _is_narrow(call: Call) -> bool:
 
 
 def _add(
-    arrived: dict[int, Tensor], inputs: Sequence[Tensor], grads: Sequence[Tensor | None]
+    arrived: dict[int, Tensor],
+    inputs: Sequence[Tensor],
+    grads: Sequence[Tensor | None],
+    *,
+    own: bool = False,
 ) -> None:
-    """Add what inputs get to what has arrived at them."""
+    """Add what inputs get to what has arrived; in its place, where it is nobody else's ``own``."""
     for x, grad in zip(inputs, grads, strict=True):
-        if grad is not None:
-            old = arrived.get(id(x))
+        if grad is None:
+            continue
+        old = arrived.get(id(x))
+        if old is not None and own and grad.is_contiguous():
+            arrived[id(x)] = grad.add_(old)
+        else:
             arrived[id(x)] = grad if old is None else old + grad
 
 

@@ -128,11 +128,16 @@ def hand_on(
     _add(step, step.form.pull(tau, state), betas)
 
 
-def _add(step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor]) -> None:
+def _add(
+    step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor], *, own: bool = False
+) -> None:
+    """Add what inputs get to what has arrived; in its place, where it is nobody else's ``own``."""
     for x, beta in zip(step.node.call.inputs, pulled, strict=True):
         old = betas.get(id(x))
         beta = beta if beta.dtype == x.dtype else beta.to(x.dtype)
-        betas[id(x)] = beta if old is None else old + beta
+        if old is not None:
+            beta = beta.add_(old) if own else old + beta
+        betas[id(x)] = beta
 
 
 def hand_on_together(
@@ -152,11 +157,12 @@ def hand_on_together(
         return
     state.enter(link, None)
     found = None if link.maker is None else state.mix_bent(link.maker(), link, bent)
+    own = found is not None
     if found is None:
         share, stranded, mass = bent.written_out()
         state.enter(link, link.scale(), None if stranded is None else Stranded(stranded, mass))
         found = link.form.pull(share, state)
-    _add(link, found, betas)
+    _add(link, found, betas, own=own)
 
 
 def refuse_nan(maps: Iterable[Tensor]) -> None:

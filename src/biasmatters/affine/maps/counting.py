@@ -89,9 +89,9 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
 def find_holes(weight: Tensor, groups: int) -> Holes | None:
     """Where a kernel is 0, None for in too many places to count apart."""
     by_row, by_column = _count_zeros(weight)
+    if not bool(by_row.any()):
+        return Holes(weight[:0], by_row[:0], by_row[:0], by_rows=True)
     rows, columns = by_row.nonzero().squeeze(1), by_column.nonzero().squeeze(1)
-    if not len(rows):
-        return Holes(weight[:0], rows, rows, by_rows=True)
     units, each = weight.shape[:2]
     if groups > 1 or min(len(rows) / units, len(columns) / each) > MANY:
         return None
