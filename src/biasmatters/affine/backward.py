@@ -58,8 +58,8 @@ def by_autograd(
 
 
 def step_by_step(
-    value: Tensor,
     root: Tensor,
+    start: Tensor,
     leaves: Sequence[Tensor],
     made: Sequence[Made],
     places: Sequence[int],
@@ -68,17 +68,16 @@ def step_by_step(
     """The same, chain by chain.
 
     Args:
-        value: As in `by_autograd`.
-        root: The recorded tensor that the value was made of.
-        leaves: Likewise.
+        root: The recorded tensor that what is explained was made of.
+        start: The gradient there.
+        leaves: As in `by_autograd`.
         made: Likewise.
         places: Likewise.
         chains: What chains come to, by the place of their first.
     """
     within = {i for chain in chains.values() for i in chain.followers}
     asked, found = set(places), Gradients((), {})
-    arrived: dict[int, Tensor] = {}
-    _add(arrived, [root], _autograd(value, [root], torch.ones_like(value)))
+    arrived: dict[int, Tensor] = {id(root): start}
     for i in reversed(range(len(made))):
         if i in within:
             continue

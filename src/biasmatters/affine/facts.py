@@ -19,8 +19,9 @@ class Facts(NamedTuple):
         op: Its canonical name.
         asks: Whether it only asks for a shape, a type or a place.
         random: Whether it draws random numbers.
-        writes: Whether it may overwrite its first argument.
-        in_place: Whether it changes its first argument by its very name.
+        writes: Whether it may be one of those that overwrite all or a part of their first
+            argument, which are recorded as writes.
+        in_place: Whether it has an underscore or an ``i`` to say that it changes that argument.
         position: Place of an ``inplace`` flag among its parameters, or None.
         trains: Whether it does something else in training.
         moves: Whether it moves values.

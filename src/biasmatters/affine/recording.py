@@ -78,6 +78,12 @@ class Explained:
     root: Tensor
     target: Tensor | None
 
+    def at_root(self) -> Tensor:
+        """The gradient of the value's sum at the root."""
+        if self.target is None:
+            return torch.ones_like(self.root)
+        return torch.zeros_like(self.root).scatter_(1, self.target.unsqueeze(1), 1)
+
 
 @dataclass(frozen=True)
 class Point:
@@ -256,11 +262,12 @@ def _differentiate(
         grads = by_autograd(chosen.value, leaves, made, biased)
     else:
         with torch.no_grad(), full_precision(chosen.value.device):
-            grads = step_by_step(chosen.value, chosen.root, leaves, made, biased, chains)
+            grads = step_by_step(chosen.root, chosen.at_root(), leaves, made, biased, chains)
             let_go(recorded)
     steps = _steps(made, labels, chains, intercepts, grads)
     weights = tuple(
-        torch.zeros_like(x) if g is None else g for x, g in zip(leaves, grads.inputs, strict=True)
+        torch.zeros_like(x) if g is None else g.contiguous()
+        for x, g in zip(leaves, grads.inputs, strict=True)
     )
     return steps, weights
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 class _Buffer(NamedTuple):
     tensor: Tensor
     values: Tensor
-    shape: torch.Size
     version: int | None
 
     @property
@@ -26,26 +25,31 @@ class _Buffer(NamedTuple):
     def restore(self) -> None:
         """Write the old values back."""
         with torch.inference_mode(self.version is None), torch.no_grad():
-            if self.tensor.shape != self.shape:
-                self.tensor.resize_(self.shape)
-            self.tensor.copy_(self.values.reshape(self.shape))
+            if self.tensor.shape != self.values.shape:
+                self.tensor.resize_(self.values.shape)
+            self.tensor.copy_(self.values)
 
 
 def _copies(buffers: Iterable[Tensor]) -> Iterator[_Buffer]:
     """Buffers with copies of their values, those of one format copied together: most are small."""
     alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for tensor in buffers:
-        if tensor.is_inference():
-            yield _Buffer(tensor, tensor.detach().clone(), tensor.shape, None)
-        elif tensor.layout != torch.strided or tensor.is_quantized:
-            yield _Buffer(tensor, tensor.detach().clone(), tensor.shape, tensor._version)  # noqa: SLF001
-        else:
+        if _is_plain(tensor):
             alike.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+        else:
+            version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
+            yield _Buffer(tensor, tensor.detach().clone(), version)
     for group in alike.values():
         flat = [tensor.detach().reshape(-1) for tensor in group]
         joined = torch.split(torch.cat(flat), [part.numel() for part in flat])
         for tensor, values in zip(group, joined, strict=True):
-            yield _Buffer(tensor, values, tensor.shape, tensor._version)  # noqa: SLF001
+            yield _Buffer(tensor, values.view(tensor.shape), tensor._version)  # noqa: SLF001
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a buffer is of those that can be laid end to end."""
+    plain = type(tensor) in (Tensor, nn.Parameter, nn.Buffer) and tensor.layout == torch.strided
+    return plain and not (tensor.is_inference() or tensor.is_quantized or tensor.is_nested)
 
 
 class _Module(NamedTuple):

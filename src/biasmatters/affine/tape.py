@@ -32,12 +32,12 @@ from biasmatters.affine.facts import Facts, facts_of
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import refuse_training
 from biasmatters.affine.node import Node
+from biasmatters.affine.plain_call import plain_call, refuse_out, refuse_unseen
 from biasmatters.affine.registry import (
     Decomposition,
     canonical,
     find_decomposition,
     find_handler,
-    out_of_place,
 )
 from biasmatters.affine.scope import Scope
 from biasmatters.affine.views import Views, written
@@ -101,7 +101,7 @@ class Tape(TorchFunctionMode):
             return func(*args, **kwargs)
         held, flat = tensors_of_call(args, kwargs)
         values, inputs, constants = self._look_up(held)
-        self._refuse_by_name(facts)
+        refuse_unseen(facts, self._scope)
         args, kwargs = exchange(args, kwargs, held, values, flat)
         if facts.asks:
             return func(*args, **kwargs)
@@ -116,7 +116,7 @@ class Tape(TorchFunctionMode):
         if rewrite is not None:
             rewritten = self._rewritten(rewrite, op, args, kwargs)
             return self._views.replace(variable, rewritten) if facts.in_place else rewritten
-        plain, args, kwargs, changes = self._plain_call(func, facts, args, kwargs)
+        plain, args, kwargs, changes = plain_call(func, facts, args, kwargs, self._scope)
         out = self._apply(plain, facts, args, kwargs, inputs, constants)
         if changes:
             if out.dtype != args[0].dtype:
@@ -166,7 +166,7 @@ class Tape(TorchFunctionMode):
 
     def _rewritten(self, rewrite: Decomposition, op: str, args: Any, kwargs: dict[str, Any]) -> Any:
         """What the parts of a composite function return, each recorded."""
-        self._refuse_out(op, kwargs)
+        refuse_out(op, kwargs, self._scope)
         with self:
             return rewrite(*args, **{key: kwargs[key] for key in kwargs if key != "out"})
 
@@ -287,32 +287,6 @@ class Tape(TorchFunctionMode):
         if function != "BackwardHookFunctionBackward":
             self.frozen.append(f"{function} (a custom autograd.Function, its backward on trust)")
 
-    def _refuse_by_name(self, facts: Facts) -> None:
-        if facts.random:
-            raise UnsupportedOperationError(
-                self._scope.current,
-                facts.op,
-                "it draws random numbers in the forward pass",
-                "If that is for training only (dropout, stochastic depth), call model.eval() or "
-                "pass eval_mode=True; else draw the numbers once, before, and pass them on.",
-            )
-        if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - no public one
-            raise UnsupportedOperationError(
-                self._scope.current,
-                facts.op,
-                "it runs inside a transform of torch.func (vmap, grad, jvp, ...)",
-                "Write the transform out: vmap as a batched operation, a derivative by hand.",
-            )
-
-    def _refuse_out(self, op: str, kwargs: dict[str, Any]) -> None:
-        if kwargs.get("out") is not None:
-            raise UnsupportedOperationError(
-                self._scope.current,
-                op,
-                "it writes into 'out='",
-                "Return the result instead.",
-            )
-
     def _refuse_hidden_write(self, op: str, tensors: list[Tensor]) -> None:
         """Refuse ``h.data.mul_(2)``: it changes a recorded value past the record."""
         places = {storage(tensor) for tensor in tensors} - {None}
@@ -323,25 +297,6 @@ class Tape(TorchFunctionMode):
                 "it changes a tensor that depends on the input, by way of .data or .detach()",
                 "Change a copy, made by .detach().clone(), or compute a new tensor.",
             )
-
-    def _plain_call(
-        self, func: Function, facts: Facts, args: Any, kwargs: Any
-    ) -> tuple[Function, Any, Any, bool]:
-        """The call as an out-of-place one, and whether it was to change its first argument."""
-        self._refuse_out(facts.op, kwargs)
-        if facts.in_place:
-            twin = out_of_place(func)
-            if twin is None:
-                raise UnsupportedOperationError(
-                    self._scope.current, func.__name__, "it has no out-of-place twin"
-                )
-            return twin, args, kwargs, True
-        if kwargs.get("inplace"):
-            return func, args, {**kwargs, "inplace": False}, True
-        position = facts.position
-        if position is not None and len(args) > position and args[position]:
-            return func, (*args[:position], False, *args[position + 1 :]), kwargs, True
-        return func, args, kwargs, False
 
     def _record(
         self,

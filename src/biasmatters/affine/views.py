@@ -109,6 +109,7 @@ class Views:
         for table in (self._now, self._pending, self._parents, self._children):
             table.clear()
         self._alive.clear()
+        self.changed = False
 
     def _is_new(self, view: Tensor, source: Tensor) -> bool:
         """Whether a tensor is a view of another one, and not yet noted as a view."""

@@ -43,8 +43,8 @@ def place(x: Tensor) -> Place:
     return x.data_ptr(), x.numel()
 
 
-def is_finite(x: Tensor) -> bool:
-    """Whether all entries are finite: then their sum is, if it does not get too large."""
+def surely_finite(x: Tensor) -> bool:
+    """Whether all entries are known to be finite, as their sum is; one too large says nothing."""
     return math.isfinite(float(x.sum()))
 
 
@@ -123,7 +123,7 @@ class Walk:
         """Split by the rule; units without any contribution go by the fallback."""
         axis = self._axis if axis is None else axis
         home = axis if home is None else home
-        if place(x) not in self.finite and not is_finite(x):
+        if place(x) not in self.finite and not surely_finite(x):
             x = finite(x)
         # Under autocast a layer's output, and so its bias, has another dtype than its input.
         dtype = at_least_single(torch.promote_types(x.dtype, tau.dtype))
@@ -144,12 +144,13 @@ class Walk:
         x = link.node.call.inputs[0].detach()
         if x.dtype != bent.y.dtype or not link.passes:
             return None
-        if place(x) not in self.finite and not is_finite(x):
+        if place(x) not in self.finite and not surely_finite(x):
             return None
         found = self.bent(mixing, x, bent)
         if found is None:
             return None
         beta, mass, orphans = found
+        beta = beta.contiguous()  # it is written to
         self.fallback_mass += mass
         if orphans is not None:
             amount = orphans * self.samples / x.numel()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -242,13 +243,11 @@ class BiasBackprop:
         probe: Probe | None = None,
         split: SplitFunction | None = None,
     ) -> WalkResult:
-        branches, bent = None, None
-        if split is None and isinstance(self.rule, SplitsBranches):
-            branches = (
-                self.rule.split_branches if _with_split(self.rule, "split_branches") else None
-            )
-        if split is None and isinstance(self.rule, SplitsBent):
-            bent = self.rule.split_bent if _with_split(self.rule, "split_bent") else None
+        branches, bent, kind = None, None, type(self.rule)
+        if split is None and _with_split(kind, "split_branches"):
+            branches = cast(SplitsBranches, self.rule).split_branches
+        if split is None and _with_split(kind, "split_bent"):
+            bent = cast(SplitsBent, self.rule).split_bent
         return walk(
             point,
             steps,
@@ -262,8 +261,8 @@ class BiasBackprop:
         )
 
 
-def _with_split(rule: Rule, name: str) -> bool:
+@lru_cache(maxsize=64)
+def _with_split(kind: type[Rule], name: str) -> bool:
     """Whether one class has a rule's split and another method: neither is overridden."""
-    kinds = type(rule).__mro__
-    homes = [next((c for c in kinds if n in vars(c)), None) for n in ("split", name)]
+    homes = [next((c for c in kind.__mro__ if n in vars(c)), None) for n in ("split", name)]
     return homes[0] is not None and homes[0] is homes[1]

@@ -85,12 +85,11 @@ def _bent_in_windows(
     holes = conv.holes
     if holes is None or not holes.by_rows or not fits_planes(conv, x, bent.y):
         return None
-    found = _whole_in_windows(conv, x, bent, holes)
+    beta, mass, orphans = _whole_in_windows(conv, x, bent, holes)
     if not len(holes.places):
-        return found
-    rest = _bent_apart(conv, x, bent, holes.places)
-    beta, mass, orphans = (_sum(a, b) for a, b in zip(found, rest, strict=True))
-    return None if beta is None or mass is None else (beta, mass, orphans)
+        return beta, mass, orphans
+    more, size, lost = _bent_apart(conv, x, bent, holes.places)
+    return beta.add_(more), mass + size, _sum(orphans, lost)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -127,18 +126,18 @@ def _bent_apart(
     """The bias of some units, each with coefficients of its own."""
     part = replace(conv, weight=conv.weight.index_select(0, places))
     tau, held, mass = bent.at(places).written_out()
-    beta, lost = _over(part, present(x), tau)
+    beta, lost = _over(part, present(x), x, tau)
     if lost is not None:
         mass, held = mass + row_sums(lost.abs()), _sum(held, lost)
     if held is None:
         return beta, mass, None
-    rest, orphans = _over(part, torch.ones_like(x), held)
+    rest, orphans = _over(part, torch.ones_like(x[:1]), x, held)
     return beta.add_(rest), mass, None if orphans is None else row_sums(orphans)
 
 
-def _over(conv: ConvMap, seen: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Split tau evenly over what is seen, and the tau of units that see nothing."""
-    support = conv.linear(present(conv.weight), 1, seen)
+def _over(conv: ConvMap, seen: Tensor, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Split tau evenly over what is seen of x, and the tau of units that see nothing."""
+    support = conv.linear(present(conv.weight), 1, x)
     count = support.forward(seen)
     reached = above(count, LEAST)
     share = (tau * reached).div_(count.clamp_min_(1))

@@ -31,8 +31,6 @@ class SeparableMap:
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
-        if self.even:
-            return self._even(exponent, like)
         powers = {a: raise_to(m.to(like.dtype), exponent) for a, m in self.matrices.items()}
 
         def forward(x: Tensor) -> Tensor:
@@ -44,31 +42,6 @@ class SeparableMap:
             for axis, matrix in powers.items():
                 tau = along(matrix.T, tau, axis)
             return tau
-
-        return Linear(forward, transpose)
-
-    @property
-    def even(self) -> bool:
-        """Whether everything along each axis has one coefficient, shown in many places."""
-        found = [m.shape[0] == 1 and m.stride(1) == 0 < m.numel() for m in self.matrices.values()]
-        return bool(found) and all(found)
-
-    def back(self, grad: Tensor, like: Tensor) -> Tensor:
-        """The transpose of the map as it is, where it is even, for an input ``like``."""
-        factor = prod(float(m[0, 0]) for m in self.matrices.values())
-        return (grad * factor).expand(like.shape)
-
-    def _even(self, exponent: int, like: Tensor) -> Linear:
-        factor = prod(float(m[0, 0]) for m in self.matrices.values())
-        size = float(factor != 0) if exponent == 0 else abs(factor) ** exponent
-        axes = list(self.matrices)
-
-        def forward(x: Tensor) -> Tensor:
-            total = x.sum(axes, keepdim=True)
-            return total if size == 1 else total * size
-
-        def transpose(tau: Tensor) -> Tensor:
-            return (tau if size == 1 else tau * size).expand(like.shape)
 
         return Linear(forward, transpose)
 

@@ -16,7 +16,7 @@ from biasmatters.affine.call import Call
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, Split, routing, unknown_gap
 from biasmatters.affine.ops.conv import spread
-from biasmatters.affine.ops.reduce import by_matrices, evenly
+from biasmatters.affine.ops.reduce import by_matrices, in_one
 from biasmatters.affine.ops.windows import adaptive_gap, fixed_gap
 from biasmatters.affine.registry import decomposes, handles
 
@@ -127,13 +127,12 @@ def adaptive_average_pool(call: Call) -> Form:
     x = call.inputs[0]
     size = call.arg(1, "output_size")
     wanted = (size,) * axes if isinstance(size, int) else tuple(size)
+    if set(wanted) == {1}:
+        return in_one(call, range(x.ndim - axes, x.ndim), mean=True)
     matrices = {}
     for axis, out in enumerate(wanted):
         place = x.ndim - axes + axis
         length = x.shape[place] if out is None else out
-        if length == 1:
-            matrices[place] = evenly(x.shape[place], x, mean=True)
-            continue
         pool = partial(F.adaptive_avg_pool1d, output_size=length)
         matrices[place] = _matrix(pool, x.shape[place], x)
     return by_matrices(call, matrices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -12,13 +13,15 @@ from biasmatters.affine.errors import SampleAxisError
 from biasmatters.affine.form import Form, Split, routing
 from biasmatters.affine.maps.branches import BranchMap
 from biasmatters.affine.maps.separable import SeparableMap
+from biasmatters.affine.maps.totals import TotalMap
 from biasmatters.affine.registry import handles
 
 
 def reduced_axes(call: Call, dim: int | Sequence[int] | None) -> list[int]:
     """The axes a reduction runs over, none of them the sample axis of a real batch."""
     rank = call.inputs[0].ndim
-    dims = range(rank) if dim is None else [dim] if isinstance(dim, int) else dim
+    # Torch takes no axis for all of them.
+    dims = [dim] if isinstance(dim, int) else dim or range(rank)
     axes = sorted({d % rank for d in dims})
     if call.samples > 1 and call.axes[0] in axes:
         raise SampleAxisError(
@@ -28,12 +31,6 @@ def reduced_axes(call: Call, dim: int | Sequence[int] | None) -> list[int]:
     return axes
 
 
-def evenly(size: int, like: Tensor, *, mean: bool) -> Tensor:
-    """Coefficients ``(1, size)`` of a sum or a mean, in one place of memory."""
-    value = 1 / max(size, 1) if mean else 1.0
-    return torch.full((), value, dtype=like.dtype, device=like.device).expand(1, size)
-
-
 def by_matrices(call: Call, matrices: dict[int, Tensor]) -> Form:
     """A separable mixing operation whose output may lack the axes it reduced to one."""
     x = call.inputs[0]
@@ -41,25 +38,37 @@ def by_matrices(call: Call, matrices: dict[int, Tensor]) -> Form:
     for axis, matrix in matrices.items():
         shape[axis] = matrix.shape[0]
 
-    mixed = SeparableMap(matrices)
-
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        mixed = SeparableMap(matrices)
         return (split.mix(mixed, x.detach(), tau.reshape(shape), call.axes[0]),)
 
-    def transpose(grad: Tensor) -> tuple[Tensor, ...]:
-        return (mixed.back(grad.reshape(shape), x),)
+    return Form("mixing", pull, lambda: None, foldable=True)
 
-    alike = mixed.even and x.dtype == call.output.dtype
+
+def in_one(call: Call, axes: Sequence[int], *, mean: bool) -> Form:
+    """A sum or a mean over whole axes, which the output may lack."""
+    x = call.inputs[0]
+    shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+    count = prod(x.shape[axis] for axis in axes)
+    made = TotalMap(tuple(axes), 1 / max(count, 1) if mean else 1.0)
+
+    def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+        return (split.mix(made, x.detach(), tau.reshape(shape), call.axes[0]),)
+
+    def transpose(grad: Tensor) -> tuple[Tensor, ...]:
+        return (made.back(grad.reshape(shape), x),)
+
+    alike = x.dtype == call.output.dtype
     return Form("mixing", pull, lambda: None, foldable=True, transpose=transpose if alike else None)
 
 
 @handles("mean", "sum")
 def total(call: Call) -> Form:
     """Sums and averages along axes."""
-    x = call.inputs[0]
     axes = reduced_axes(call, call.arg(1, "dim", call.kwargs.get("axis")))
-    mean = call.op == "mean"
-    return by_matrices(call, {axis: evenly(x.shape[axis], x, mean=mean) for axis in axes})
+    if not axes:
+        return by_matrices(call, {})
+    return in_one(call, axes, mean=call.op == "mean")
 
 
 @handles("cumsum")
