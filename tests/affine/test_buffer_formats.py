@@ -208,3 +208,12 @@ def test_a_nested_one_may_stand_by() -> None:
         nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
     explain(Kept(lambda _: None, nested))
     assert [part.tolist() for part in nested.unbind()] == [[1] * 2, [1] * 3]
+
+
+def test_an_expanded_one_whose_base_is_changed() -> None:
+    base = torch.full((1, 3), 2.0)
+    wide, after = base.expand(4, 3), ramp(2)
+    net = Kept(lambda t: base.add_(1) if t is after else after.zero_(), wide, after)
+    explain(net)
+    assert base.tolist() == [[2] * 3]
+    assert after.tolist() == [1, 2]

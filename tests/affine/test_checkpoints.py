@@ -150,3 +150,19 @@ def test_other_hooks_of_saved_tensors_are_left_alone() -> None:
         assert not recomputes()
         with without_recomputation():
             assert torch._C._autograd._top_saved_tensors_default_hooks(True) == hooks
+
+
+def test_one_checkpoint_within_another() -> None:
+    layers = seeded(nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)))
+    first, act, last = layers
+
+    def inner(x: Tensor) -> Tensor:
+        return checkpoint(lambda t: act(first(t)), x, use_reentrant=False)  # type: ignore[no-any-return]
+
+    def outer(x: Tensor) -> Tensor:
+        return checkpoint(lambda t: last(inner(t) * 2), x, use_reentrant=False)  # type: ignore[no-any-return]
+
+    x = torch.randn(2, 3, generator=torch.Generator().manual_seed(0)).double()
+    found = bm.BiasBackprop(outer).explain(x, 0)
+    wanted = bm.BiasBackprop(lambda t: last(act(first(t)) * 2)).explain(x, 0)
+    assert torch.equal(found.single, wanted.single)

@@ -52,6 +52,7 @@ LAYERS: dict[str, Way] = {
     "a row for each sample": lambda y: ROWS(y[:, 0, 0]),
     "two behind each other": lambda y: MIX(F.relu(MIX(y.mean((2, 3))))),
     "a bias that is broadcast": lambda y: F.linear(y, ROWS.weight, BIAS[0]),
+    "a vector": lambda y: F.linear(y, ROWS.weight[0]) * 2,
     "a transposed weight": lambda y: F.linear(y, ROWS.weight.T),
 }
 WAYS = {**SHAPES, **{f"linear, {name}": way for name, way in LAYERS.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -114,3 +115,10 @@ def test_shares_without_bounds_do_not_warn(value: float) -> None:
     assert float(rows[0][0]) == float(rows[0][1]) == torch.inf
     assert bool(rows[2][0].isnan().all()) == (value == torch.inf)
     assert (held.tolist(), size.tolist()) == ([0], [0])
+
+
+def test_sums_beyond_the_format_are_infinite_without_a_warning() -> None:
+    sums = torch.zeros(1, 2, 5)
+    sums[..., :2] = 3e38
+    _, held = weigh(sums, torch.zeros(0, 2))
+    assert [values.tolist() for values in held] == [[math.inf], [math.inf]]

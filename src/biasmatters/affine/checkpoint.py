@@ -22,13 +22,12 @@ def without_recomputation() -> Iterator[None]:
     during the backward pass, where the tape no longer follows it. The engine keeps the operations'
     inputs in any case, so nothing is lost by saving them.
     """
-    if not recomputes():
-        yield
-        return
-    autograd = torch._C._autograd  # noqa: SLF001
-    hooks = autograd._top_saved_tensors_default_hooks(True)  # noqa: SLF001
-    autograd._pop_saved_tensors_default_hooks()  # noqa: SLF001
+    autograd, aside = torch._C._autograd, []  # noqa: SLF001
+    while recomputes():
+        aside.append(autograd._top_saved_tensors_default_hooks(True))  # noqa: SLF001
+        autograd._pop_saved_tensors_default_hooks()  # noqa: SLF001
     try:
         yield
     finally:
-        autograd._push_saved_tensors_default_hooks(*hooks)  # noqa: SLF001
+        for hooks in reversed(aside):
+            autograd._push_saved_tensors_default_hooks(*hooks)  # noqa: SLF001

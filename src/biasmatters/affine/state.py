@@ -27,7 +27,12 @@ class _Buffer(NamedTuple):
         with torch.inference_mode(self.version is None), torch.no_grad():
             if self.tensor.shape != self.values.shape:
                 self.tensor.resize_(self.values.shape)
-            self.tensor.copy_(self.values)
+            target, values = self.tensor, self.values
+            if target.layout == torch.strided and not target.is_nested and 0 in target.stride():
+                # Numbers that are shown in many places are written to in one.
+                one = tuple(slice(0, 1) if n == 0 else slice(None) for n in target.stride())
+                target, values = target[one], values[one]
+            target.copy_(values)
 
 
 def _copies(buffers: Iterable[Tensor]) -> Iterator[_Buffer]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run, stacks
+from biasmatters.kernels.machine_code import compiled, run, stacks, summed
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
 SPAN = 2048
@@ -156,7 +155,7 @@ def sum_bent(
     rows, numbers = mass.size + len(x) * spans, 2 * y.numel() + x.numel()
     units = _all_but(apart, y.shape[1])
     run(_sum_both, rows, numbers, spans, above, units, *_arrays(bent), inputs, *out)
-    return sums, torch.from_numpy(mass.sum(1)), counts
+    return sums, summed(mass, 1), counts
 
 
 def sum_sizes(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], apart: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array
+from biasmatters.kernels.machine_code import array, summed
 
 
 def compose(
@@ -61,4 +61,4 @@ def weigh(
     with np.errstate(all="ignore"):
         found = constants @ passed.T, np.abs(constants) @ passed_size.T
     rows = list(zip(*map(torch.from_numpy, found), strict=True))
-    return rows, (torch.from_numpy(held.sum(1)), torch.from_numpy(held_size.sum(1)))
+    return rows, (summed(held, 1), summed(held_size, 1))

@@ -11,6 +11,7 @@ from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any, cast
 
+import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -107,6 +108,12 @@ def stacks(tensor: Tensor) -> Any:
     """``(N, C, *space)`` as an array ``(N, C, L)``."""
     values = array(tensor)
     return values.reshape(*values.shape[:2], -1)
+
+
+def summed(values: Any, axis: int) -> Tensor:
+    """Sums along an axis of an array, in which too large numbers are infinite as torch's are."""
+    with np.errstate(all="ignore"):
+        return torch.from_numpy(values.sum(axis))
 
 
 def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.cuts import Cuts
-from biasmatters.kernels.machine_code import array, compiled, run, stacks
+from biasmatters.kernels.machine_code import array, compiled, run, stacks, summed
 
 # Places that are worked on at a time, so that a sum over channels stays in the first cache.
 SPAN = 1024
@@ -313,8 +313,8 @@ def split_bent(
         lost.reshape(-1),
     )
     some_lost = len(cuts.units) and lost.any()
-    orphans = torch.from_numpy(lost.sum(1)) if some_lost else None
-    return beta, torch.from_numpy(mass.sum(1)), orphans
+    orphans = summed(lost, 1) if some_lost else None
+    return beta, summed(mass, 1), orphans
 
 
 @compiled

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, planes, run
+from biasmatters.kernels.machine_code import array, compiled, planes, run, summed
 from biasmatters.kernels.window_plan import plan_of
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
@@ -423,10 +423,10 @@ def split_bent(
         mass,
         lost,
     )
-    total = torch.from_numpy(mass.reshape(x.shape[:2]).sum(1))
+    total = summed(mass.reshape(x.shape[:2]), 1)
     if not lost[:, 1].any():
         return beta, total, None
-    return beta, total, torch.from_numpy(lost[:, 0].reshape(x.shape[:2]).sum(1))
+    return beta, total, summed(lost[:, 0].reshape(x.shape[:2]), 1)
 
 
 @compiled

@@ -22,14 +22,22 @@ def require_constant(call: Call, value: object, what: str) -> None:
 
 @handles("linear")
 def linear(call: Call) -> Form:
-    """``x W^T + b``."""
+    """``x W^T + b``; a weight ``(in,)`` leaves no axis of units."""
     weight, bias = call.arg(1, "weight"), call.arg(2, "bias")
     require_constant(call, weight, "weight")
     require_constant(call, bias, "bias")
+    if weight.ndim == 1:
+        row = DenseMap(weight.detach().unsqueeze(0))
+
+        def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
+            x = call.inputs[0].detach()
+            return (split.mix(row, x, tau.unsqueeze(-1), home=call.axes[0]),)
+
+        return Form("mixing", pull, lambda: bias)
     flat = call.output.ndim == 2 and (bias is None or bias.shape == weight.shape[:1])
     law = PerChannel(shift=None if bias is None else bias.detach()) if flat else None
     # Under autocast what is computed has another format than what it is computed of.
-    alike = weight.ndim == 2 and call.inputs[0].dtype == weight.dtype == call.output.dtype
+    alike = call.inputs[0].dtype == weight.dtype == call.output.dtype
     return mixing(
         call,
         lambda: DenseMap(weight.detach()),
