@@ -15,10 +15,10 @@ quartiles in brackets. In each round every method runs once, in turns, in one pr
 forward passes whose mean is its unit. *Over budget* was predicted or found to take longer than the
 budget for one call; *raises* names the error, in full at the end. Random networks have calibrated
 batch-norm and biases that are not zero; EfficientNet-Lite0 has its ImageNet weights and sees
-photographs. The predicted classes are explained, in float32 without TF32. Rows of this version (the
-notes at the head say which are older) run as the commands do (`biasmatters.polite`): idle threads
-sleep after some microseconds, torch asks for large pages of memory, and glibc keeps what is freed;
-BBp uses numba's kernels.
+photographs. The predicted classes are explained, in float32 without TF32. Rows run as the commands
+do (`biasmatters.polite`), unless a note at the head says otherwise: idle threads sleep after some
+microseconds, torch asks for large pages of memory, and glibc keeps what is freed. BBp uses
+numba's kernels.
 
 BBp's times are those of `explain`, which records, propagates and certifies. Captum's IG makes 50
 steps and SmoothGrad-50 is Captum's NoiseTunnel over Saliency with 50 copies; both go through the
