@@ -24,7 +24,7 @@ from biasmatters.affine.chain import Composition, Made, compose, find_chains, li
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.graph import functions_behind
-from biasmatters.affine.guard import check_finite, check_inputs, evaluation
+from biasmatters.affine.guard import check_finite, check_inputs, evaluation, surely_finite
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
 from biasmatters.affine.padding import with_own_padding
@@ -326,8 +326,7 @@ def _needed(nodes: list[Node], functions: list[Any]) -> set[int]:
 
 def _finite(intercept: Tensor | None) -> Tensor | None:
     """Infinite constants (masked logits) as 0: the gradient that meets them is 0."""
-    # One sum is cheaper than a mask, and is finite only where all terms are.
-    if intercept is None or bool(intercept.sum().isfinite()):
+    if intercept is None or surely_finite(intercept):
         return intercept
     return intercept.masked_fill(intercept.isinf(), 0)
 

@@ -129,13 +129,15 @@ def _checked(target: Tensor, output: Tensor, samples: int) -> Tensor:
             f"Got targets of shape {tuple(target.shape)} for {samples} samples; "
             "give one class, or one for each sample."
         )
-    wrong = (target < -classes) | (target >= classes)
-    if bool(wrong.any()):
+    if not target.numel():
+        return target.long()
+    low, high = (int(bound) for bound in target.aminmax())
+    if low < -classes or high >= classes:
         raise InputError(
-            f"Target {int(target[wrong][0])} is out of range: the model has {classes} classes "
-            f"(0 to {classes - 1})."
+            f"Target {low if low < -classes else high} is out of range: the model has {classes} "
+            f"classes (0 to {classes - 1})."
         )
-    return target.long() % classes
+    return target.long() % classes if low < 0 else target.long()
 
 
 def explained(output: Tensor, target: Tensor | None) -> Tensor:

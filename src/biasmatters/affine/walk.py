@@ -22,6 +22,7 @@ from torch import Tensor
 from biasmatters.affine.axis import row_sums
 from biasmatters.affine.chain import Link, linked
 from biasmatters.affine.errors import InputError
+from biasmatters.affine.guard import surely_finite
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Point, Step
 from biasmatters.affine.walker import (
@@ -168,6 +169,8 @@ def hand_on_together(
 def refuse_nan(maps: Iterable[Tensor]) -> None:
     """A map that is not finite is never returned."""
     for values in maps:
+        if surely_finite(values):
+            continue
         rows = ~row_sums(values).isfinite()
         if bool(rows.any()):
             raise InputError(

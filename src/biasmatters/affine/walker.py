@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +15,7 @@ from biasmatters.affine.bent import Bent
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.chain import Link
 from biasmatters.affine.fallback import hand_to_support
+from biasmatters.affine.guard import surely_finite
 from biasmatters.affine.maps.branches import beside
 from biasmatters.affine.maps.depthwise import channels_last, is_depthwise
 from biasmatters.affine.masks import any_left, left_out, passing, present_throughout
@@ -41,11 +41,6 @@ Place = tuple[int, int]
 def place(x: Tensor) -> Place:
     """Where a tensor lies in memory."""
     return x.data_ptr(), x.numel()
-
-
-def surely_finite(x: Tensor) -> bool:
-    """Whether all entries are known to be finite, as their sum is; one too large says nothing."""
-    return math.isfinite(float(x.sum()))
 
 
 @dataclass(frozen=True)
