@@ -81,13 +81,22 @@ def below(x: Tensor) -> Tensor:
     return torch.vstack([x.T * 2, x.T + 1]).T
 
 
+def named_arguments(x: Tensor) -> Tensor:
+    y = (x * 1).unflatten(1, (2, -1))
+    turned = torch.transpose(input=y, dim0=1, dim1=2)
+    turned.mul_(2)
+    torch.select(input=y, dim=1, index=0).add_(1)
+    return y.flatten(1) + turned.flatten(1)
+
+
 def shapes_only(x: Tensor) -> Tensor:
     return x * torch.ones_like(x) * 2 + x.new_full(x.shape, 3.0) + torch.zeros_like(x)
 
 
 NETS: list[Net] = [
     copied_over, copied_into_part, copied_into_a_buffer, filled, asked_for_gradients, promoted,
-    empty_buffer, rows_of_a_buffer, columns, deep, beside, below, shapes_only,
+    empty_buffer, rows_of_a_buffer, columns, deep, beside, below, named_arguments,
+    shapes_only,
 ]  # fmt: skip
 
 

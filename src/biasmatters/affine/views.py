@@ -160,11 +160,11 @@ class Views:
 
 def _again(function: Function, args: Any, kwargs: Any, index: int | None) -> Locate:
     """How a call that made a view, as one of several or alone, makes it of another tensor."""
-    value = args[0]
+    value = args[0] if args else kwargs.get("input", kwargs.get("self"))
 
     def locate(base: Tensor) -> Tensor:
-        swap = map_tensors(lambda t: base if t is value else t, args)
-        made = function(*swap, **kwargs)
+        swapped, named = map_tensors(lambda t: base if t is value else t, (args, kwargs))
+        made = function(*swapped, **named)
         return made if index is None else made[index]  # type: ignore[no-any-return]
 
     return locate
