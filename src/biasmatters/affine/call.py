@@ -75,6 +75,11 @@ def tensors_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list
     return found, flat
 
 
+def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a torch function works on, given by place or by name."""
+    return args[0] if args else kwargs.get("input", kwargs.get("self"))
+
+
 def exchange(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from biasmatters.affine.call import Function, map_tensors, tensors_in
+from biasmatters.affine.call import Function, first_argument, map_tensors, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.node import Node
 from biasmatters.affine.ownership import is_torchs
@@ -129,6 +129,5 @@ def written_by(function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
     rebinds = canonical(function) == "set_data"
     in_place = is_in_place(function) or rebinds or takes_inplace(function, args, kwargs)
     if in_place and is_torchs(function):
-        first = args[0] if args else kwargs.get("input", kwargs.get("self"))
-        targets += tensors_in(first)
+        targets += tensors_in(first_argument(args, kwargs))
     return targets

@@ -21,6 +21,7 @@ from biasmatters.affine.call import (
     Call,
     Function,
     exchange,
+    first_argument,
     map_tensors,
     tensors_in,
     tensors_of_call,
@@ -96,7 +97,7 @@ class Tape(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         facts = facts_of(func)
-        op, variable = facts.op, args[0] if args else kwargs.get("input", kwargs.get("self"))
+        op, variable = facts.op, first_argument(args, kwargs)
         if facts.asks and self._is_as_it_was(variable):
             return func(*args, **kwargs)
         held, flat = tensors_of_call(args, kwargs)

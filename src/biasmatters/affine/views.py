@@ -13,9 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from biasmatters.affine.call import Function, map_tensors
+from biasmatters.affine.call import Function, first_argument, map_tensors
 from biasmatters.affine.ownership import is_torchs, plain_name
-from biasmatters.affine.vocabulary import WRITES
 
 Locate = Callable[[Tensor], Tensor]
 
@@ -43,8 +42,6 @@ def written(op: str, function: Function, args: Any, kwargs: Any) -> tuple[Any, .
         args: Positional arguments.
         kwargs: Keyword arguments.
     """
-    if op not in WRITES:
-        return None
     if function is Tensor.__setitem__:
         return write_at_index, args[0], args[2], args[1]
     if not is_torchs(function) or plain_name(function) not in ("copy_", "fill_", "zero_"):
@@ -160,7 +157,7 @@ class Views:
 
 def _again(function: Function, args: Any, kwargs: Any, index: int | None) -> Locate:
     """How a call that made a view, as one of several or alone, makes it of another tensor."""
-    value = args[0] if args else kwargs.get("input", kwargs.get("self"))
+    value = first_argument(args, kwargs)
 
     def locate(base: Tensor) -> Tensor:
         swapped, named = map_tensors(lambda t: base if t is value else t, (args, kwargs))

@@ -184,8 +184,7 @@ class Walk:
         alike = a.shape == b.shape == tau.shape and kernels.fit(tau, a, b)
         if len(numbers) < 2 or slopes is not None or not alike:
             return None
-        unknown = [x.sum() for x in (a, b) if place(x) not in self.finite]
-        if unknown and not bool(torch.stack(unknown).sum().isfinite()):
+        if not all(place(x) in self.finite or surely_finite(x) for x in (a, b)):
             return None
         return branches((a, b), (numbers[0], numbers[1]), tau)
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import Kernel, array, compiled, planes, run
+from biasmatters.kernels.constants import slopes_of
+from biasmatters.kernels.machine_code import Kernel, compiled, planes, run
 
 
 @compiled
@@ -165,9 +166,7 @@ def pass_back(
     """
     below, values = y.new_empty(y.shape), planes(y)
     out = np.empty((len(values), 5), values.dtype)
-    slopes = np.ones(y.shape[1], values.dtype)
-    if gain is not None:
-        slopes = np.ascontiguousarray(array(gain.to(y.dtype)))
+    slopes = slopes_of(gain, y)
     _run(_pass_back, y, planes(grad), values, slopes, bounds.numpy(), out, planes(below))
     return below, torch.from_numpy(out.reshape(*y.shape[:2], 5))
 

@@ -43,6 +43,12 @@ def compose(
     return torch.from_numpy(stacked), None if gain is None else torch.from_numpy(gain)
 
 
+def slopes_of(gain: Tensor | None, like: Tensor) -> Any:
+    """A gain ``(C,)`` as kernels take it, None for 1, in the format of ``(N, C, *space)``."""
+    values = like.new_ones(like.shape[1]) if gain is None else gain.to(like.dtype)
+    return np.ascontiguousarray(array(values))
+
+
 def weigh(
     sums: Tensor, shifts: Tensor
 ) -> tuple[list[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biasmatters.kernels.constants import slopes_of
 from biasmatters.kernels.machine_code import array, compiled, planes, run, summed
 from biasmatters.kernels.window_plan import plan_of
 
@@ -529,10 +530,9 @@ def spread_bent(
     """
     grad, y, gain, bounds = bent
     out, sums = grad.new_empty(like.shape), np.empty((*y.shape[:2], 5), _format(y))
-    slopes = np.ones(y.shape[1], sums.dtype) if gain is None else array(gain.to(y.dtype))
     sides = plan_of(like, y, taps, padding, dilation, stride)
     numbers = 2 * (grad.numel() + out.numel())
-    above = planes(grad), planes(y), np.ascontiguousarray(slopes), array(bounds)
+    above = planes(grad), planes(y), slopes_of(gain, y), array(bounds)
     arrays = *above, _kernels(taps), *sides[:3], planes(out), sums.reshape(-1, 5)
     run(_spread_bent, like.shape[0] * like.shape[1], numbers, *arrays)
     return out, torch.from_numpy(sums)
