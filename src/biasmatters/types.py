@@ -63,7 +63,7 @@ class Ledger:
 
     def absolute(self) -> Tensor:
         """Sum of the absolute shares, ``(N,)``: the scale that round-off is judged by."""
-        return torch.stack([row.share.abs() for row in self.rows]).sum(0)
+        return torch.stack([row.share for row in self.rows]).abs().sum(0)
 
     def to_pandas(self) -> pd.DataFrame:
         """One line per operation and sample: ``name, kind, op, sample, share``."""

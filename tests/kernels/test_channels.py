@@ -7,6 +7,7 @@ import torch
 
 from biasmatters.kernels import channels
 from biasmatters.kernels.channels import SPAN
+from biasmatters.kernels.machine_code import stacks
 from tests.kernels.values import FORMATS, SHAPES, assert_close, numbers
 
 WIDE = [(2, 3, SPAN - 1), (1, 2, SPAN), (2, 1, SPAN + 1), (2, 3, 2 * SPAN + 5), (1, 5, 67, 41)]
@@ -47,9 +48,12 @@ def test_sums_of_bias_above_a_bend(shape: tuple[int, ...], dtype: torch.dtype) -
         units = [c for c in range(shape[1]) if c not in apart]
         wanted = torch.stack([part[:, units].sum(1, keepdim=True) for part in parts])
         x = numbers(shape[0], 3, *(n + 3 for n in shape[2:]), dtype=dtype, seed=5)
-        bent = beta, grad, y, shift, bounds
-        sums, mass, count = channels.sum_bent(bent, x, apart)
-        assert_close(sums, wanted[::2])
-        assert_close(mass, wanted[3].flatten(1).sum(1))
-        assert torch.equal(count, (x != 0).sum(1, keepdim=True).to(dtype))
-        assert_close(channels.sum_sizes(bent, apart), wanted[1])
+        bent = channels.arrays_of((beta, grad, y, shift, bounds))
+        left = channels.all_but(apart, shape[1])
+        sums, mass, count = map(torch.from_numpy, channels.sum_bent(bent, stacks(x), left))
+        assert_close(sums, wanted[::2].reshape(2, len(x), -1))
+        assert_close(mass.sum(1), wanted[3].flatten(1).sum(1))
+        assert torch.equal(count, (x != 0).sum(1).reshape(len(x), -1).to(dtype))
+        assert_close(
+            torch.from_numpy(channels.sum_sizes(bent, left)), wanted[1].reshape(len(x), -1)
+        )

@@ -46,7 +46,8 @@ def alone(laws: Sequence[Law], place: int) -> list[Law]:
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_operations_one_behind_the_other(pattern: str, dtype: torch.dtype) -> None:
     laws, zero = drawn(pattern, dtype), torch.zeros(CHANNELS, dtype=dtype)
-    shifts, gain = compose(laws, torch.empty(2, CHANNELS, 3, dtype=dtype))
+    shifts, shift, gain = compose(laws, torch.empty(2, CHANNELS, 3, dtype=dtype))
+    assert_close(shift, shifts.sum(0))
     places = [i for i, (_, shift) in enumerate(laws) if shift is not None]
     wanted = [run(alone(laws, i), zero) for i in places]
     assert_close(shifts, torch.stack(wanted) if wanted else torch.empty(0, CHANNELS, dtype=dtype))
@@ -63,11 +64,11 @@ def test_the_format_is_that_of_the_output(given: torch.dtype, like: torch.dtype)
         for slope, shift in drawn("ab b ab", torch.float64)
     ]
     before = [t.clone() for law in laws for t in law if t is not None]
-    shifts, gain = compose(laws, torch.empty(1, CHANNELS, dtype=like))
+    shifts, together, gain = compose(laws, torch.empty(1, CHANNELS, dtype=like))
     assert gain is not None
-    assert shifts.dtype == gain.dtype == like
+    assert shifts.dtype == together.dtype == gain.dtype == like
     exact = [tuple(None if t is None else t.to(like) for t in law) for law in laws]
-    assert torch.equal(gain, compose(exact, torch.empty(1, CHANNELS, dtype=like))[1])
+    assert torch.equal(gain, compose(exact, torch.empty(1, CHANNELS, dtype=like))[2])
     after = [t for law in laws for t in law if t is not None]
     assert all(map(torch.equal, before, after))
 
@@ -77,8 +78,10 @@ def test_infinities_count_as_0(dtype: torch.dtype) -> None:
     inf, most = torch.inf, torch.finfo(dtype).max
     shift = torch.tensor([inf, -inf, most, -most, 1.0], dtype=dtype)
     slope = torch.tensor([2.0, 2.0, 2.0, 2.0, 2.0], dtype=dtype)
-    shifts, gain = compose([(slope, None), (None, shift)], torch.empty(1, CHANNELS, dtype=dtype))
-    assert shifts.tolist() == [[0, 0, 0, 0, 2]]
+    shifts, together, gain = compose(
+        [(slope, None), (None, shift)], torch.empty(1, CHANNELS, dtype=dtype)
+    )
+    assert shifts.tolist() == [together.tolist()] == [[0, 0, 0, 0, 2]]
     assert gain is not None
     assert gain.tolist() == [2] * 5
     assert shift.isinf().sum() == 2
@@ -86,7 +89,7 @@ def test_infinities_count_as_0(dtype: torch.dtype) -> None:
 
 def test_what_is_too_large_for_the_format_counts_as_0() -> None:
     shift = torch.tensor([1e300, -1e300, 0.5, 0.0, -0.0], dtype=torch.float64)
-    shifts, _ = compose([(None, shift)], torch.empty(1, CHANNELS))
+    shifts, _, _ = compose([(None, shift)], torch.empty(1, CHANNELS))
     assert shifts.tolist() == [[0, 0, 0.5, 0, 0]]
 
 
@@ -96,8 +99,11 @@ def test_what_is_too_large_for_the_format_counts_as_0() -> None:
 def test_what_constants_put_in(samples: int, count: int, dtype: torch.dtype) -> None:
     sums = numbers(samples, CHANNELS, 5, dtype=dtype)
     shifts = numbers(count, CHANNELS, dtype=dtype, seed=1)
-    rows, (held, size) = weigh(sums, shifts)
+    rows, both = weigh(sums, shifts, holds=True)
+    assert both is not None
+    held, size = both
     assert len(rows) == count
+    assert weigh(sums, shifts, holds=False)[1] is None
     shares = torch.einsum("kc,nc->kn", shifts, sums[..., 2])
     sizes = torch.einsum("kc,nc->kn", shifts.abs(), sums[..., 3])
     for row, share, mass in zip(rows, shares, sizes, strict=True):
@@ -111,14 +117,17 @@ def test_what_constants_put_in(samples: int, count: int, dtype: torch.dtype) -> 
 def test_shares_without_bounds_do_not_warn(value: float) -> None:
     sums = torch.zeros(1, 2, 5)
     sums[..., 2:] = value
-    rows, (held, size) = weigh(sums, torch.tensor([[2.0, 2.0], [0.0, -2.0], [0.0, 0.0]]))
+    shifts = torch.tensor([[2.0, 2.0], [0.0, -2.0], [0.0, 0.0]])
+    rows, both = weigh(sums, shifts, holds=True)
     assert float(rows[0][0]) == float(rows[0][1]) == torch.inf
     assert bool(rows[2][0].isnan().all()) == (value == torch.inf)
-    assert (held.tolist(), size.tolist()) == ([0], [0])
+    assert both is not None
+    assert [values.tolist() for values in both] == [[0], [0]]
 
 
 def test_sums_beyond_the_format_are_infinite_without_a_warning() -> None:
     sums = torch.zeros(1, 2, 5)
     sums[..., :2] = 3e38
-    _, held = weigh(sums, torch.zeros(0, 2))
+    _, held = weigh(sums, torch.zeros(0, 2), holds=True)
+    assert held is not None
     assert [values.tolist() for values in held] == [[math.inf], [math.inf]]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,14 +23,16 @@ from biasmatters.kernels import (
     branches,
     channels,
     dense,
+    even,
     machine_code,
     points,
     pools,
     shares,
+    totals,
 )
 from biasmatters.kernels import threads as room
 from biasmatters.kernels.cuts import find_cuts
-from biasmatters.kernels.machine_code import compiled
+from biasmatters.kernels.machine_code import compiled, stacks
 from biasmatters.kernels.openmp import OPENMP
 from biasmatters.kernels.shares import ROW
 from tests.kernels.values import numbers
@@ -70,6 +73,7 @@ def made() -> dict[str, Callable[[], object]]:
     pooled = torch.nn.functional.max_pool2d(a, 3, 2, 1)
     bias = some(*pooled.shape, seed=7)
     wide, few, out = some(900, 700, seed=8), some(2, 700, seed=9).abs(), some(2, 900, seed=10)
+    square, placing = some(5, 5, 3, 3, seed=11), (((1, 1), (1, 1)), (1, 1), (1, 1))
     return {
         "weigh": lambda: bends.weigh(a, y, bounds),
         "carry": lambda: bends.carry(b, a, y, shift, bounds),
@@ -83,8 +87,12 @@ def made() -> dict[str, Callable[[], object]]:
         "give": lambda: channels.give(a, b[:, :1].contiguous()),
         "give both": lambda: channels.give(a, b[:, :1].contiguous(), c[:, :1].contiguous()),
         "sum above a bend": lambda: channels.sum_bent(
-            (b, a, y, shift, bounds), c, torch.tensor([1])
+            channels.arrays_of((b, a, y, shift, bounds)), stacks(c), np.array([0, 2, 3, 4])
         ),
+        "even": lambda: even.split_bent(
+            a, (b, a, y, shift, bounds), square, torch.tensor([1]), *placing, (0.0, 0.5)
+        ),
+        "totals": lambda: totals.split(a, b[:, :, :1, :1].contiguous(), 1.0, (0, 0.5), even=True),
         "points": lambda: points.split(a, tau, cuts, to_all=False),
         "points to all": lambda: points.split(a, tau, cuts, to_all=True),
         "pools": lambda: pools.route(a, pooled, bias, (3, 3), (2, 2), (1, 1), (1, 1)),

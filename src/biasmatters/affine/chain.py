@@ -36,6 +36,7 @@ class Chain:
         top: The last of it; nothing else looks at what lies below.
         constant: The steps with a constant per channel.
         shifts: ``(len(constant), C)`` what their constants come to below the bend.
+        shift: ``(C,)`` what they come to together.
         gain: ``(C,)`` the slope between the mixing step and the bend, None for 1.
         bend: At the top, None where there is none.
         found: `sums`, where the backward pass has found them.
@@ -44,6 +45,7 @@ class Chain:
     top: Step
     constant: tuple[Step, ...]
     shifts: Tensor
+    shift: Tensor
     gain: Tensor | None
     bend: Bend | None
     found: Tensor | None = None
@@ -70,9 +72,10 @@ class Chain:
             return []
         from biasmatters.kernels import constants
 
-        found, held = constants.weigh(self.sums, self.shifts)
+        holds = self.bend is not None and self.bend.holds
+        found, held = constants.weigh(self.sums, self.shifts, holds=holds)
         rows = [(s, *both) for s, both in zip(self.constant, found, strict=True)]
-        if self.bend is not None and self.bend.holds:
+        if held is not None:
             rows.append((self.top, *held))
         return rows
 
@@ -147,15 +150,14 @@ def linked(step: Step) -> Step | Link | None:
     handler = find_handler(call.function, call.op)
     if handler is None:
         raise UnsupportedOperationError(call.name, call.op, "the engine lost it")
-    node, shift = Node(call, step.node.axis), chain.shifts.sum(0)
     return Link(
-        node,
+        Node(call, step.node.axis),
         handler,
         step.form.maker,
         step.label,
         top.output,
         top.grad,
-        shift,
+        chain.shift,
         chain.gain,
         chain.bend,
         chain.finite,
@@ -233,6 +235,7 @@ class Composition:
         followers: Places of what follows, in order.
         constant: Places of those with a constant per channel, from the top down.
         shifts: As in `Chain`.
+        shift: Likewise.
         gain: Likewise.
         bend: Likewise.
     """
@@ -240,6 +243,7 @@ class Composition:
     followers: list[int]
     constant: list[int]
     shifts: Tensor
+    shift: Tensor
     gain: Tensor | None
     bend: Bend | None
 
@@ -257,11 +261,11 @@ def compose(made: Sequence[Made], first: int, followers: list[int]) -> Compositi
     bend = law if isinstance(law, Bend) else None
     below = reversed([first, *followers[: -1 if bend else None]])
     laws = [(i, law) for i in below if isinstance(law := made[i][1].law, PerChannel)]
-    shifts, gain = constants.compose(
+    shifts, shift, gain = constants.compose(
         [(law.slope, law.shift) for _, law in laws], made[first][0].call.output
     )
     biased = [i for i, law in laws if law.shift is not None]
-    return Composition(followers, biased, shifts, gain, bend)
+    return Composition(followers, biased, shifts, shift, gain, bend)
 
 
 def link(composed: Composition, steps: Mapping[int, Step], sums: Tensor | None) -> Chain:
@@ -274,4 +278,4 @@ def link(composed: Composition, steps: Mapping[int, Step], sums: Tensor | None) 
     """
     constant = tuple(steps[i] for i in composed.constant)
     top = steps[composed.followers[-1]]
-    return Chain(top, constant, composed.shifts, composed.gain, composed.bend, sums)
+    return Chain(top, constant, composed.shifts, composed.shift, composed.gain, composed.bend, sums)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -15,19 +15,23 @@ def full_precision(device: torch.device) -> Iterator[None]:
     Args:
         device: Where the work is done.
     """
-    products = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    gpu = device.type == "cuda"
-    try:
-        if gpu:
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        if not torch.is_autocast_enabled(device.type):
+    autocast = torch.is_autocast_enabled(device.type)
+    with _full_products() if device.type == "cuda" else nullcontext():
+        if not autocast:
             yield
             return
         with torch.autocast(device.type, enabled=False):
             yield
+
+
+@contextmanager
+def _full_products() -> Iterator[None]:
+    products = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        yield
     finally:
-        if gpu:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products
 
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:

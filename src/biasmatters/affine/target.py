@@ -131,7 +131,8 @@ def _checked(target: Tensor, output: Tensor, samples: int) -> Tensor:
         )
     if not target.numel():
         return target.long()
-    low, high = (int(bound) for bound in target.aminmax())
+    classes_asked = target.tolist()
+    low, high = min(classes_asked), max(classes_asked)
     if low < -classes or high >= classes:
         raise InputError(
             f"Target {low if low < -classes else high} is out of range: the model has {classes} "

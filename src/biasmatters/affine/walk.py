@@ -202,11 +202,15 @@ def folded_scales(
         steps: All of them.
         together: Whether to leave out steps that have a chain.
     """
-    users = users_of(steps)
     found: dict[int, Callable[[], Tensor]] = {}
-    for i, step in enumerate(steps):
-        alone = step.form.foldable and not (together and step.chain is not None)
-        after = one_to_one_after(step, users) if alone else []
+    alone = [
+        (i, step)
+        for i, step in enumerate(steps)
+        if step.form.foldable and not (together and step.chain is not None)
+    ]
+    users = users_of(steps) if alone else {}
+    for i, step in alone:
+        after = one_to_one_after(step, users)
         slopes = [s.form.slope for s in after if s.form.slope is not None]
         if slopes:
             found[i] = lambda slopes=slopes, out=step.output: _product(slopes, out)  # type: ignore[misc]

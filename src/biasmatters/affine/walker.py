@@ -29,7 +29,7 @@ BranchesFunction = Callable[
     [tuple[Tensor, Tensor], tuple[float, float], Tensor],
     tuple[tuple[Tensor, Tensor], Tensor | None],
 ]
-BentFunction = Callable[[Mixing, Tensor, Bent], tuple[Tensor, Tensor, Tensor | None] | None]
+BentFunction = Callable[[Mixing, Tensor, Bent], tuple[Tensor, Tensor | None, Tensor | None] | None]
 SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor | Lost]]
 Probe = Callable[[str, Mixing, Tensor, Tensor, Tensor | None], None]
 
@@ -146,7 +146,8 @@ class Walk:
             return None
         beta, mass, orphans = found
         beta = beta.contiguous()  # it is written to
-        self.fallback_mass += mass
+        if mass is not None:
+            self.fallback_mass += mass
         if orphans is not None:
             amount = orphans * self.samples / x.numel()
             beta.add_(self._broadcast(amount, x, self._axis))

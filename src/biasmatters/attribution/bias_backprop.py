@@ -192,7 +192,7 @@ class BiasBackprop:
         recording = self._record(inputs, target, extra)
         point, steps = recording.point, list(recording.steps)
         del recording  # only the list holds the steps now, and the walk lets them go
-        return Propagation(point, self._walk(point, steps))
+        return Propagation(point, self._walk(point, steps), linear_part(point))
 
     def certified(
         self,
@@ -220,14 +220,15 @@ class BiasBackprop:
         """
         recording = self._record(inputs, target, extra)
         ledger = recording.ledger()
-        bias = recording.output - linear_part(recording)
+        linear = linear_part(recording)
+        bias = recording.output - linear
         certificate = certify(recording, ledger, bias, measure_margin=measure_margin)
         point, steps = recording.point, list(recording.steps)
         kept = recording if keep else None
         del recording  # only the list holds the steps now, and the walk lets them go
         found = self._walk(point, steps, layers=layers, probe=probe, split=split)
         certificate = replace(certificate, fallback_mass=found.fallback_mass)
-        return CertifiedPropagation(point, found, ledger, certificate, kept)
+        return CertifiedPropagation(point, found, linear, ledger, certificate, kept)
 
     def _record(
         self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]

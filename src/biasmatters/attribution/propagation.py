@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.certify import linear_part, relative
+from biasmatters.affine.certify import relative
 from biasmatters.affine.recording import Point, Recording
 from biasmatters.affine.walk import WalkResult
 from biasmatters.types import Attribution, Certificate, Ledger
@@ -23,15 +22,12 @@ class Propagation:
     Attributes:
         point: From one forward and one backward pass.
         walk: The bias maps with their accounts.
+        linear: ``w . x`` of each sample, ``(N,)``.
     """
 
     point: Point
     walk: WalkResult
-
-    @cached_property
-    def linear(self) -> Tensor:
-        """``w . x`` of each sample, ``(N,)``."""
-        return linear_part(self.point)
+    linear: Tensor
 
     @property
     def bias(self) -> Tensor:
@@ -79,4 +75,6 @@ class CertifiedPropagation(Propagation):
 
 
 def _total(maps: Sequence[Tensor]) -> Tensor:
+    if len(maps) == 1:
+        return row_sums(maps[0])
     return torch.stack([row_sums(values) for values in maps]).sum(0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run, stacks, summed
+from biasmatters.kernels.machine_code import compiled, run, stacks
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
 SPAN = 2048
@@ -132,49 +133,47 @@ def sum_channels(x: Tensor) -> Tensor:
     return _over_channels(_sum, x)
 
 
-def sum_bent(
-    bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], x: Tensor, apart: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over some channels of bias above a bend, and what `count_present` finds.
+def sum_bent(bent: Sequence[Any], x: Any, units: Any) -> tuple[Any, Any, Any]:
+    """Sums over some channels of bias above a bend, and what `count_present` finds, as arrays.
 
     Args:
-        bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
-        x: ``(N, Q, *space)``, of any space.
-        apart: Numbers of the channels that are left out.
+        bent: Beta, grad and y, ``(N, C, L)`` each, shift and bounds, as `arrays_of` makes them.
+        x: ``(N, Q, L')``.
+        units: Numbers of the channels that are added up.
 
     Returns:
-        ``(2, N, 1, *space)`` of what goes on below the bend, and of what units keep because they
-        hold a bound; the sum of the sizes of the latter, ``(N,)``; and how many channels of x are
-        not 0, ``(N, 1, *space)``.
+        ``(2, N, L)`` of what goes on below the bend, and of what units keep because they hold a
+        bound; the sizes of the latter, ``(N, parts)``, to be added up; and how many channels of x
+        are not 0, ``(N, L')``.
     """
-    y, inputs = bent[2], stacks(x)
-    sums, counts = y.new_empty(2, len(y), 1, *y.shape[2:]), x.new_empty(len(x), 1, *x.shape[2:])
-    above, spans = -(-y[0, 0].numel() // SPAN), -(-inputs.shape[2] // SPAN)
-    mass = np.empty((len(y), above), inputs.dtype)
-    out = sums.numpy().reshape(2, len(y), -1), mass.reshape(-1), stacks(counts)[:, 0]
-    rows, numbers = mass.size + len(x) * spans, 2 * y.numel() + x.numel()
-    units = _all_but(apart, y.shape[1])
-    run(_sum_both, rows, numbers, spans, above, units, *_arrays(bent), inputs, *out)
-    return sums, summed(mass, 1), counts
-
-
-def sum_sizes(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor], apart: Tensor) -> Tensor:
-    """The same of the sizes of what goes on below a bend, ``(N, 1, *space)``."""
     y = bent[2]
-    sums, spans = y.new_empty(y.shape[0], 1, *y.shape[2:]), -(-y[0, 0].numel() // SPAN)
-    out, units = sums.flatten(1).numpy(), _all_but(apart, y.shape[1])
-    run(_sum_sizes, len(y) * spans, 2 * y.numel(), spans, units, *_arrays(bent), out)
+    samples, places, inputs = len(y), y.shape[2], x.shape[2]
+    above, spans = -(-places // SPAN), -(-inputs // SPAN)
+    sums, counts = np.empty((2, samples, places), y.dtype), np.empty((samples, inputs), y.dtype)
+    mass = np.empty((samples, above), y.dtype)
+    rows, numbers = samples * (above + spans), 2 * y.size + x.size
+    run(_sum_both, rows, numbers, spans, above, units, *bent, x, sums, mass.reshape(-1), counts)
+    return sums, mass, counts
+
+
+def sum_sizes(bent: Sequence[Any], units: Any) -> Any:
+    """The same of the sizes of what goes on below a bend, ``(N, L)``."""
+    y = bent[2]
+    sums, spans = np.empty((len(y), y.shape[2]), y.dtype), -(-y.shape[2] // SPAN)
+    run(_sum_sizes, len(y) * spans, 2 * y.size, spans, units, *bent, sums)
     return sums
 
 
-def _all_but(apart: Tensor, count: int) -> Any:
+def all_but(apart: Tensor, count: int) -> Any:
+    """The numbers below a count, without some."""
     units = np.arange(count)
-    return np.delete(units, apart.numpy()) if len(apart) else units
+    return np.delete(units, apart.numpy()) if apart.numel() else units
 
 
-def _arrays(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> list[Any]:
+def arrays_of(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> tuple[Any, ...]:
+    """Bias above a bend, as in `biasmatters.kernels.bends.carry`, for kernels."""
     beta, grad, y, shift, bounds = bent
-    return [*(stacks(t) for t in (beta, grad, y)), shift.numpy(), bounds.numpy()]
+    return stacks(beta), stacks(grad), stacks(y), shift.numpy(), bounds.numpy()
 
 
 def give(x: Tensor, present: Tensor, rest: Tensor | None = None) -> Tensor:
@@ -186,9 +185,15 @@ def give(x: Tensor, present: Tensor, rest: Tensor | None = None) -> Tensor:
         rest: Likewise, what all of them get besides, None for nothing.
     """
     out = x.new_empty(x.shape)
-    rows, planes = x.shape[0] * x.shape[1], [stacks(present)[:, 0]]
-    if rest is not None:
-        planes.append(stacks(rest)[:, 0])
-    kernel = _give if rest is None else _give_both
-    run(kernel, rows, x.numel(), stacks(x), *planes, stacks(out))
+    more = None if rest is None else stacks(rest)[:, 0]
+    hand_out(stacks(x), stacks(present)[:, 0], more, stacks(out))
     return out
+
+
+def hand_out(x: Any, present: Any, rest: Any | None, out: Any) -> None:
+    """`give` for arrays: ``(N, C, L)``, ``(N, L)`` twice, and where the result goes, like x."""
+    rows = x.shape[0] * x.shape[1]
+    if rest is None:
+        run(_give, rows, x.size, x, present, out)
+    else:
+        run(_give_both, rows, x.size, x, present, rest, out)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.machine_code import array, compiled, run
 
 
 @compiled
@@ -66,19 +67,11 @@ def split(
         ``(N, Q)``, and the tau of units that have no inputs, None for none.
     """
     parts = max(1, min(torch.get_num_threads(), weight.numel() >> 18))
-    beta, lost = tau.new_zeros(parts, *sizes.shape), torch.zeros_like(tau)
-    run(
-        _rows,
-        parts,
-        weight.numel() * len(tau),
-        parts,
-        even,
-        weight.detach().numpy(),
-        sizes.numpy(),
-        tau.numpy(),
-        torch.tensor(least, dtype=tau.dtype).numpy(),
-        beta.numpy(),
-        lost.numpy(),
-    )
-    total = (beta.sum(0) if parts > 1 else beta[0]).mul_(sizes)
-    return total, lost if bool((lost != 0).any()) else None
+    values, counts, bias = array(weight), array(sizes), array(tau)
+    beta, lost = np.zeros((parts, *counts.shape), bias.dtype), np.zeros_like(bias)
+    arrays = values, counts, bias, np.array(least, bias.dtype), beta, lost
+    run(_rows, parts, values.size * len(bias), parts, even, *arrays)
+    with np.errstate(all="ignore"):
+        total = np.add.reduce(beta, 0) if parts > 1 else beta[0]
+        total *= counts
+    return torch.from_numpy(total), torch.from_numpy(lost) if lost.any() else None

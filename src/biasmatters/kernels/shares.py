@@ -51,8 +51,8 @@ def _present(start: int, stop: int, row: int, x: Any, out: Any) -> None:
 
 
 @compiled
-def _zeros(start: int, stop: int, weight: Any, by_row: Any, by_column: Any) -> None:
-    zero = weight.dtype.type(0)
+def _zeros(start: int, stop: int, weight: Any, by_row: Any, by_column: Any) -> int:
+    zero, some = weight.dtype.type(0), 0
     for row in range(start, stop):
         for column in range(weight.shape[1]):
             found, values = 0, weight[row, column]
@@ -61,6 +61,8 @@ def _zeros(start: int, stop: int, weight: Any, by_row: Any, by_column: Any) -> N
             if found:
                 by_row[row] += found
                 by_column[column] += found
+                some += found
+    return some
 
 
 def flat(tensor: Tensor) -> Any:
@@ -106,9 +108,10 @@ def present(x: Tensor) -> Tensor:
     return out
 
 
-def zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """How many zeros each row and each column of ``(rows, columns, *rest)`` has."""
+def zeros(weight: Tensor) -> tuple[Tensor, Tensor] | None:
+    """How many zeros each row and each column of ``(rows, columns, *rest)`` has, None without."""
     rows = array(weight).reshape(*weight.shape[:2], -1)
     by_row, by_column = np.zeros(rows.shape[0], np.int64), np.zeros(rows.shape[1], np.int64)
-    _zeros(0, len(rows), rows, by_row, by_column)
+    if not _zeros(0, len(rows), rows, by_row, by_column):
+        return None
     return torch.from_numpy(by_row), torch.from_numpy(by_column)

@@ -12,6 +12,7 @@ from torch import Tensor
 # How many numbers compiled loops take at once: what is left goes one by one, so that rooms are full
 # steps.
 STEP = 64
+Plan = tuple[Any, ...]
 
 
 def fits(
@@ -29,14 +30,11 @@ def plan_of(
     padding: Sequence[tuple[int, int]],
     dilation: Sequence[int],
     stride: Sequence[int],
-) -> tuple[Any, ...]:
+) -> Plan:
     """The plan for an input, an output and taps, as kernels take it; see `_planned`."""
-    return _planned(
-        *(tuple(t.shape[2:]) for t in (x, tau, taps)),
-        tuple(before for before, _ in padding),
-        tuple(dilation),
-        tuple(stride),
-    )
+    (top, _), (left, _) = padding
+    sides = x.shape[2:], tau.shape[2:], taps.shape[2:]
+    return _planned(*sides, (top, left), tuple(dilation), tuple(stride))
 
 
 # The arrays are shared: nobody writes to them.
@@ -48,7 +46,7 @@ def _planned(
     padding: tuple[int, int],
     dilation: tuple[int, int],
     stride: tuple[int, int],
-) -> tuple[Any, ...]:
+) -> Plan:
     """How a plane is gone through.
 
     Returns:

@@ -11,6 +11,7 @@ places between the strides, and between the rows, are worked out as well and han
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from biasmatters.kernels.constants import slopes_of
 from biasmatters.kernels.machine_code import array, compiled, planes, run, summed
-from biasmatters.kernels.window_plan import plan_of
+from biasmatters.kernels.window_plan import Plan, plan_of
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
 SPAN = 2048
@@ -260,26 +261,38 @@ def split(
     Returns:
         Like x, and the tau of units without any input, None for none.
     """
-    beta, lost, inputs = x.new_empty(x.shape), tau.new_empty(tau.shape), planes(x)
-    missed = np.empty(len(inputs), inputs.dtype)
-    run(
-        _split,
-        len(missed),
-        4 * (x.numel() + tau.numel()),
-        _CODES[sizes],
-        inputs,
-        _kernels(taps),
-        planes(tau),
-        *plan_of(x, tau, taps, padding, dilation, stride),
-        _bounds(least, x),
-        planes(beta),
-        planes(lost),
-        missed,
-    )
+    beta, lost = x.new_empty(x.shape), tau.new_empty(tau.shape)
+    plan = plan_of(x, tau, taps, padding, dilation, stride)
+    arrays = planes(x), planes(tau), _kernels(taps)
+    some = split_planes(*arrays, plan, sizes, bounds_of(least, x), planes(beta), planes(lost))
+    return beta, lost if some else None
+
+
+def split_planes(
+    x: Any, tau: Any, taps: Any, plan: Plan, sizes: Sizes, least: Any, beta: Any, lost: Any
+) -> bool:
+    """`split` for arrays: ``(N C, H W)``, ``(N C, H' W')`` and ``(C, kh kw)``.
+
+    Args:
+        x: As in `split`.
+        tau: Likewise.
+        taps: Likewise.
+        plan: How planes are gone through.
+        sizes: As in `split`.
+        least: As `bounds_of` has it.
+        beta: Like x, where its shares go.
+        lost: Like tau, where the tau of units without any input goes, if there are any.
+
+    Returns:
+        Whether there are.
+    """
+    missed = np.empty(len(x), x.dtype)
+    arrays = x, taps, tau, *plan, least, beta, lost, missed
+    run(_split, len(x), 4 * (x.size + tau.size), _CODES[sizes], *arrays)
     if not missed.any():
-        return beta, None
-    planes(lost)[missed == 0] = 0  # only the others were written
-    return beta, lost
+        return False
+    lost[missed == 0] = 0  # only the others were written
+    return True
 
 
 @compiled
@@ -419,7 +432,7 @@ def split_bent(
         *(planes(t) for t in bent[:3]),
         *(array(t) for t in bent[3:]),
         *plan_of(x, bent[2], taps, padding, dilation, stride),
-        _bounds(least, x),
+        bounds_of(least, x),
         planes(beta),
         mass,
         lost,
@@ -544,9 +557,14 @@ def _kernels(taps: Tensor) -> Any:
     return np.ascontiguousarray(values.reshape(len(values), -1))
 
 
-def _bounds(least: tuple[float, float], like: Tensor) -> Any:
-    """What counts as no total, in the format of a tensor."""
-    return np.array(least, _format(like))
+def bounds_of(least: tuple[float, float], like: Tensor) -> Any:
+    """What counts as no total, in the format of a tensor; nobody may write to it."""
+    return _bounds(least, _format(like))
+
+
+@lru_cache(maxsize=64)
+def _bounds(least: tuple[float, float], form: Any) -> Any:
+    return np.array(least, form)
 
 
 def _format(like: Tensor) -> Any:

@@ -14,6 +14,7 @@ from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
+from biasmatters.affine.maps.totals import share_totals
 from biasmatters.affine.masks import largest, passing
 from biasmatters.affine.mixing import Linear, Lost, Mixing
 from biasmatters.affine.pieces import pieces
@@ -46,6 +47,7 @@ class Proportional:
         slopes = passing(scale)
         if slopes is None:
             together = share_by_planes(mixing, x, tau, 1, "size", _bounds(tau))
+            together = together or share_totals(mixing, x, tau, _bounds(tau), even=False)
             together = together or _by_rows(mixing, x, tau)
             if together is not None:
                 return together[0], Lost(together[1])
@@ -69,7 +71,7 @@ class Proportional:
 
     def split_bent(
         self, mixing: Mixing, x: Tensor, bent: Bent
-    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
         """As `SplitsBent` has it."""
         found = share_bent_by_planes(mixing, x, bent, 1, "size", _bounds(bent.y))
         return found or _below_bend(mixing, x, bent)

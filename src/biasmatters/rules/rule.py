@@ -89,7 +89,7 @@ class SplitsBent(Protocol):
 
     def split_bent(
         self, mixing: Mixing, x: Tensor, bent: Bent
-    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
         """Split the bias of every unit over its inputs.
 
         Args:
@@ -99,7 +99,7 @@ class SplitsBent(Protocol):
 
         Returns:
             The inputs' bias, like x, which may be written to; the size of what took the fallback,
-            ``(N,)``; and the sum of the bias of units without any input at all, likewise, None for
-            nothing. None where the bias has to be written down first.
+            ``(N,)``; and the sum of the bias of units without any input at all, likewise; None for
+            nothing. None in place of all where the bias has to be written down first.
         """
         ...

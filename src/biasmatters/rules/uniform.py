@@ -11,6 +11,7 @@ from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.even import COUNTED, share_bent_evenly, share_evenly
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
+from biasmatters.affine.maps.totals import share_totals
 from biasmatters.affine.masks import all_present, once, passing, present
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.rules.softmax import live_by
@@ -44,6 +45,7 @@ class Uniform:
             together = (
                 share_evenly(mixing, x, tau, to_all=False)
                 or share_by_planes(mixing, x, tau, 0, "presence", COUNTED)
+                or share_totals(mixing, x, tau, COUNTED, even=True)
                 or _by_rows(mixing, x, tau)
             )
             if together is not None:
@@ -61,7 +63,7 @@ class Uniform:
 
     def split_bent(
         self, mixing: Mixing, x: Tensor, bent: Bent
-    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
         """As `SplitsBent` has it."""
         found = share_bent_evenly(mixing, x, bent)
         return found or share_bent_by_planes(mixing, x, bent, 0, "presence", COUNTED)

@@ -39,6 +39,15 @@ class Holes:
     dead: Tensor
     by_rows: bool
 
+    @property
+    def some(self) -> bool:
+        """Whether the kernel has any zeros."""
+        return self.places.numel() > 0
+
+
+_NOWHERE = torch.empty(0, dtype=torch.long, device="cpu")
+_NO_HOLES = Holes(torch.empty(0, device="cpu"), _NOWHERE, _NOWHERE, by_rows=True)
+
 
 class Kernel(Protocol):
     """What a convolution shows of itself."""
@@ -77,9 +86,10 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
     """
     if conv.weight.shape[1] < NARROW or (holes := conv.holes) is None:
         return None
-    everything, zeros = _everything(conv, like), holes.zeros.to(like.dtype)
-    if not len(holes.places):
+    everything = _everything(conv, like)
+    if not holes.some:
         return everything
+    zeros = holes.zeros.to(like.dtype)
     if holes.by_rows:
         return _less_rows(everything, conv.linear(zeros, 1, like), holes)
     part = conv.linear(zeros, 1, like[:, holes.places])
@@ -88,9 +98,10 @@ def counting(conv: Kernel, like: Tensor) -> Linear | None:
 
 def find_holes(weight: Tensor, groups: int) -> Holes | None:
     """Where a kernel is 0, None for in too many places to count apart."""
-    by_row, by_column = _count_zeros(weight)
-    if not bool(by_row.any()):
-        return Holes(weight[:0], by_row[:0], by_row[:0], by_rows=True)
+    found = _count_zeros(weight)
+    if found is None:
+        return _NO_HOLES
+    by_row, by_column = found
     rows, columns = by_row.nonzero().squeeze(1), by_column.nonzero().squeeze(1)
     units, each = weight.shape[:2]
     if groups > 1 or min(len(rows) / units, len(columns) / each) > MANY:
@@ -101,15 +112,14 @@ def find_holes(weight: Tensor, groups: int) -> Holes | None:
     return Holes(_where_zero(weight[:, columns]), columns, dead, by_rows=False)
 
 
-def _count_zeros(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """How many zeros each row and each column has, or numbers that are 0 where there are none."""
+def _count_zeros(weight: Tensor) -> tuple[Tensor, Tensor] | None:
+    """How many zeros each row and each column has, None where there are none."""
     if kernels.fit(weight):
         from biasmatters.kernels import shares
 
         return shares.zeros(weight)
     if all_present(weight):
-        none = torch.zeros(1, dtype=torch.long, device=weight.device)
-        return none, none
+        return None
     zeros = _where_zero(weight)
     return zeros.flatten(1).sum(1), zeros.movedim(1, 0).flatten(1).sum(1)
 

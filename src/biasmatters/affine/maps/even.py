@@ -51,19 +51,19 @@ def share_evenly(
     if mixing.a_point:
         return _at_points(mixing, x, tau, to_all)
     holes = mixing.holes
-    if holes is None or (len(holes.places) and (not holes.by_rows or _narrow(mixing))):
+    if holes is None or (holes.some and (not holes.by_rows or _narrow(mixing))):
         return None
     return _Even(mixing, holes, x, tau, to_all).split()
 
 
 def share_bent_evenly(
     mixing: Mixing, x: Tensor, bent: Bent
-) -> tuple[Tensor, Tensor, Tensor | None] | None:
+) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
     """The same for bias above a bend; what units without any input have goes evenly to all.
 
     Returns:
         The inputs' bias; the size of what went evenly to all, ``(N,)``; and the sum of what has
-        no input in reach at all, likewise, None for nothing.
+        no input in reach at all, likewise; None for nothing.
     """
     if not isinstance(mixing, ConvMap) or mixing.groups > 1:
         return None
@@ -80,16 +80,20 @@ def share_bent_evenly(
 
 def _bent_in_windows(
     conv: ConvMap, x: Tensor, bent: Bent
-) -> tuple[Tensor, Tensor, Tensor | None] | None:
+) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
     """One plane of sums stands for all units without zeros; the others, if few, are split apart."""
     holes = conv.holes
     if holes is None or not holes.by_rows or not fits_planes(conv, x, bent.y):
         return None
-    beta, mass, orphans = _whole_in_windows(conv, x, bent, holes)
-    if not len(holes.places):
-        return beta, mass, orphans
+    from biasmatters.kernels import even
+
+    how = (conv.padding, conv.dilation, conv.stride)
+    found = even.split_bent(x, bent.parts(), conv.weight, holes.places, *how, COUNTED)
+    if not holes.some:
+        return found
+    beta, mass, orphans = found
     more, size, lost = _bent_apart(conv, x, bent, holes.places)
-    return beta.add_(more), mass + size, _sum(orphans, lost)
+    return beta.add_(more), _sum(mass, size), _sum(orphans, lost)
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -97,27 +101,6 @@ def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     if a is None or b is None:
         return b if a is None else a
     return a + b
-
-
-def _whole_in_windows(
-    conv: ConvMap, x: Tensor, bent: Bent, holes: Holes
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The bias of the units of which no coefficient is 0."""
-    from biasmatters.kernels import channels, windows
-
-    parts = bent.parts()
-    (live, held), mass, count = channels.sum_bent(parts, x, holes.places)
-    how = (conv.padding, conv.dilation, conv.stride)
-    ones = x.new_ones(1, 1, *conv.weight.shape[2:])
-    plane, lost = windows.split(count, live, ones, *how, "count", COUNTED)
-    if lost is not None:
-        mass = mass + channels.sum_sizes(parts, holes.places).mul_(lost != 0).flatten(1).sum(1)
-        held = held + lost
-    if not mass.numpy().any():
-        return channels.give(x, plane), mass, None
-    rest, orphans = windows.split(count, held, ones, *how, "everything", COUNTED)
-    beta = channels.give(x, plane, rest.div_(x.shape[1]))
-    return beta, mass, None if orphans is None else row_sums(orphans)
 
 
 def _bent_apart(
@@ -180,7 +163,7 @@ class _Even:
         ones = x.new_ones(1, 1, *conv.weight.shape[2:])
         like = x[:, :1]
         self._one = conv.linear(ones, 1, like)
-        self._zeros = conv.linear(holes.zeros.to(x.dtype), 1, x) if len(holes.places) else None
+        self._zeros = conv.linear(holes.zeros.to(x.dtype), 1, x) if holes.some else None
 
     def split(self) -> tuple[Tensor, Tensor | None]:
         from biasmatters.kernels import channels

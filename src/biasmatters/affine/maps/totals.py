@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.maps.separable import SeparableMap
-from biasmatters.affine.mixing import Connections, Linear
+from biasmatters.affine.mixing import Connections, Linear, Mixing
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,28 @@ class TotalMap:
         values = [one * self.factor, *(one for _ in self.axes[1:])]
         matrices = {a: v.expand(1, x.shape[a]) for a, v in zip(self.axes, values, strict=True)}
         return SeparableMap(matrices).connections(x)
+
+
+def share_totals(
+    mixing: Mixing, x: Tensor, tau: Tensor, least: tuple[float, float], *, even: bool
+) -> tuple[Tensor, Tensor | None] | None:
+    """Split tau by the size of the inputs or evenly, None where another way has to be taken.
+
+    Args:
+        mixing: The linear map.
+        x: Its input.
+        tau: Like its output.
+        least: What counts as no total: up to the first times ``|tau|``, and up to the second.
+        even: Whether inputs that are not 0 count alike.
+
+    Returns:
+        The inputs' bias, and the tau of units without any input, None for none.
+    """
+    if not isinstance(mixing, TotalMap) or not kernels.fit(x, tau):
+        return None
+    if mixing.axes != tuple(range(x.ndim - len(mixing.axes), x.ndim)):
+        return None
+    from biasmatters.kernels import totals
+
+    factor = float(mixing.factor != 0) if even else abs(mixing.factor)
+    return totals.split(x, tau, factor, least, even=even)
