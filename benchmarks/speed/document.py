@@ -44,6 +44,10 @@ SCALING = """\
 Least squares on log-log axes with the standard error: convolutions of 3 x 3 with ReLUs, no pools;
 all sizes of an axis were timed in turns in one process."""
 
+BY_NETWORK = """\
+The same of batch for the networks above, from 1 to the size in brackets. What is below 1 is time
+that does not depend on the number of pictures; a forward pass has it as well."""
+
 
 def render(
     rows: Sequence[Row], scaling: Sequence[Row], facts: Sequence[tuple[str, str]], plot: str
@@ -69,6 +73,8 @@ def render(
     if scaling:
         lines += ["## Scaling", "", SCALING, "", *table.scaling_lines(scaling)]
         lines += [f"- {escape(text)}" for text in _failures(scaling)]
+        by_network = table.batch_exponents(rows)
+        lines += ["", BY_NETWORK, "", *by_network] if by_network else []
     failures = table.failure_lines(rows)
     if failures:
         lines += ["## Without a time", "", *failures]

@@ -81,10 +81,18 @@ def axis_rows(limits: Limits, axis: str, sizes: Mapping[int, Shape]) -> list[Row
     return rows
 
 
-def fit(rows: Sequence[Row], axis: str, method: str) -> Fit | None:
-    """The exponent of one rule's time along an axis; None without two sizes."""
-    chosen = [r for r in rows if (r["axis"], r["method"]) == (axis, method) and not r["failure"]]
-    return fit_exponent([float(r["size"]) for r in chosen], [float(r["seconds"]) for r in chosen])
+def fit(rows: Sequence[Row], axis: str, method: str, column: str = "seconds") -> Fit | None:
+    """The exponent of one rule's time along an axis; None without two sizes.
+
+    Args:
+        rows: Of ``scaling.csv``.
+        axis: One of `AXES`.
+        method: One of `SCALED`.
+        column: ``seconds``, or ``forward_seconds`` for the forward passes beside it.
+    """
+    own = [r for r in rows if (r["axis"], r["method"]) == (axis, method) and not r["failure"]]
+    chosen = [r for r in own if r[column]]
+    return fit_exponent([float(r["size"]) for r in chosen], [float(r[column]) for r in chosen])
 
 
 def stack(shape: Shape, seed: int = 0) -> Subject:

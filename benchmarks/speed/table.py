@@ -11,6 +11,7 @@ from benchmarks.speed.markup import escape, line, short, table
 from benchmarks.speed.methods import METHODS
 from benchmarks.speed.models import MODELS
 from benchmarks.speed.scaling import AXES, SCALED, fit
+from benchmarks.speed.statistics import Fit, fit_exponent
 
 Cell = Callable[[Row], str]
 
@@ -94,13 +95,42 @@ def forward_lines(rows: Sequence[Row]) -> list[str]:
 
 def scaling_lines(scaling: Sequence[Row]) -> list[str]:
     """Exponents with standard errors, rules down, axes across."""
-    lines = []
-    for rule in SCALED:
-        fits = [fit(scaling, axis, rule) for axis in AXES]
-        cells = [f"{f.exponent:.2f} ± {f.error:.2f}" if f else "-" for f in fits]
-        lines.append([escape(METHODS[rule].label), *cells])
+    ways = [("a forward pass", SCALED[0], "forward_seconds")]
+    ways += [(escape(METHODS[rule].label), rule, "seconds") for rule in SCALED]
+    lines = [
+        [label, *(_exponent(fit(scaling, axis, rule, column)) for axis in AXES)]
+        for label, rule, column in ways
+    ]
     heads = [f"{'pixels' if axis == 'side' else axis}{_range(scaling, axis)}" for axis in AXES]
     return table(["exponent of", *heads], lines)
+
+
+def batch_exponents(rows: Sequence[Row]) -> list[str]:
+    """Exponents of batch by network, for those that were timed at three sizes or more.
+
+    Args:
+        rows: Of ``speed.csv``.
+    """
+    timed = [row for row in rows if row["seconds"] and not row["failure"]]
+    found = {
+        model: [row for row in timed if row["model"] == model]
+        for model in MODELS
+        if len({row["batch"] for row in timed if row["model"] == model}) > 2
+    }
+    ways = [("a forward pass", SCALED[0], "forward_seconds")]
+    ways += [(escape(METHODS[name].label), name, "seconds") for name in ("gradient", *SCALED)]
+    lines = []
+    for label, name, column in ways:
+        cells = []
+        for own in found.values():
+            chosen = [row for row in own if row["method"] == name and row[column]]
+            sizes = [float(row["batch"]) for row in chosen]
+            cells.append(_exponent(fit_exponent(sizes, [float(row[column]) for row in chosen])))
+        lines.append([label, *cells])
+    heads = [
+        f"{escape(model)} (to {max(int(r['batch']) for r in own)})" for model, own in found.items()
+    ]
+    return table(["exponent of batch", *heads], lines) if found else []
 
 
 def failure_lines(rows: Sequence[Row]) -> list[str]:
@@ -111,6 +141,10 @@ def failure_lines(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row["failure"] and row["method"] in METHODS
     ]
+
+
+def _exponent(found: Fit | None) -> str:
+    return f"{found.exponent:.2f} ± {found.error:.2f}" if found else "-"
 
 
 def _range(scaling: Sequence[Row], axis: str) -> str:

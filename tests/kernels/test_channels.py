@@ -7,7 +7,7 @@ import torch
 
 from biasmatters.kernels import channels
 from biasmatters.kernels.channels import SPAN
-from biasmatters.kernels.machine_code import stacks
+from biasmatters.kernels.machine_code import run_all, stacks
 from tests.kernels.values import FORMATS, SHAPES, assert_close, numbers
 
 WIDE = [(2, 3, SPAN - 1), (1, 2, SPAN), (2, 1, SPAN + 1), (2, 3, 2 * SPAN + 5), (1, 5, 67, 41)]
@@ -50,7 +50,9 @@ def test_sums_of_bias_above_a_bend(shape: tuple[int, ...], dtype: torch.dtype) -
         x = numbers(shape[0], 3, *(n + 3 for n in shape[2:]), dtype=dtype, seed=5)
         bent = channels.arrays_of((beta, grad, y, shift, bounds))
         left = channels.all_but(apart, shape[1])
-        sums, mass, count = map(torch.from_numpy, channels.sum_bent(bent, stacks(x), left))
+        task, found = channels.sum_bent(bent, stacks(x), left)
+        run_all(task)
+        sums, mass, count = map(torch.from_numpy, found)
         assert_close(sums, wanted[::2].reshape(2, len(x), -1))
         assert_close(mass.sum(1), wanted[3].flatten(1).sum(1))
         assert torch.equal(count, (x != 0).sum(1).reshape(len(x), -1).to(dtype))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from biasmatters.kernels import (
 )
 from biasmatters.kernels import threads as room
 from biasmatters.kernels.cuts import find_cuts
-from biasmatters.kernels.machine_code import compiled, stacks
+from biasmatters.kernels.machine_code import Task, compiled, stacks
 from biasmatters.kernels.openmp import OPENMP
 from biasmatters.kernels.shares import ROW
 from tests.kernels.values import numbers
@@ -63,6 +64,12 @@ def some(*shape: int, seed: int) -> Tensor:
     return numbers(*shape, dtype=torch.float64, seed=seed)
 
 
+def ran(asked: tuple[Task, Any]) -> Any:
+    """What a task wrote to."""
+    machine_code.run_all(asked[0])
+    return asked[1]
+
+
 def made() -> dict[str, Callable[[], object]]:
     shape = (3, 5, 41, 67)  # several rows and spans, and no multiple of either
     a, b, c = (some(*shape, seed=n) for n in range(3))
@@ -86,8 +93,10 @@ def made() -> dict[str, Callable[[], object]]:
         "sum": lambda: channels.sum_channels(a),
         "give": lambda: channels.give(a, b[:, :1].contiguous()),
         "give both": lambda: channels.give(a, b[:, :1].contiguous(), c[:, :1].contiguous()),
-        "sum above a bend": lambda: channels.sum_bent(
-            channels.arrays_of((b, a, y, shift, bounds)), stacks(c), np.array([0, 2, 3, 4])
+        "sum above a bend": lambda: ran(
+            channels.sum_bent(
+                channels.arrays_of((b, a, y, shift, bounds)), stacks(c), np.array([0, 2, 3, 4])
+            )
         ),
         "even": lambda: even.split_bent(
             a, (b, a, y, shift, bounds), square, torch.tensor([1]), *placing, (0.0, 0.5)
@@ -223,6 +232,41 @@ def test_what_fails_on_torchs_threads_is_raised(limit: int) -> None:
     with pytest.raises(MemoryError, match=r"_count failed on 100 rows"):
         _ask(100, limit)
     assert _ask(100, 100)[0].tolist() == [1] * 100
+
+
+@compiled
+def _double(start: int, stop: int, x: Any, out: Any) -> None:
+    for p in range(start, stop):
+        out[p] = 2 * x[p]
+
+
+@pytest.mark.usefixtures("whose")
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("several", [1, 2, 3])
+def test_kernels_run_one_behind_the_other(several: int, count: int) -> None:
+    torch.set_num_threads(count)
+    rooms = [np.arange(100.0), *np.zeros((several, 100))]
+    pairs = list(pairwise(rooms))
+    machine_code.run_all(*[(_double, 100, 100, pair) for pair in pairs])
+    assert (rooms[-1] == np.arange(100.0) * 2**several).all()
+
+
+@pytest.mark.parametrize("several", [0, 4])
+def test_too_many_kernels_are_refused(several: int) -> None:
+    x = np.zeros(1)
+    with pytest.raises(ValueError, match=f"1 to 3 kernels, not {several}"):
+        machine_code.run_all(*[(_double, 1, 1, (x, x))] * several)
+
+
+@torchs
+@pytest.mark.parametrize("limit", [0, 50])
+def test_what_fails_among_several_kernels_is_raised(limit: int) -> None:
+    torch.set_num_threads(2)
+    x, ranges = np.zeros(100), np.zeros(100, np.int64)
+    seen = np.zeros(100, np.int64)
+    tasks = (_double, 100, 100, (x, x)), (_count, 100, 100, (limit, seen, ranges))
+    with pytest.raises(MemoryError, match="_double or _count failed on 100 rows"):
+        machine_code.run_all(*tasks)
 
 
 @torchs

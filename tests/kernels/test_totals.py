@@ -61,3 +61,11 @@ def test_a_leaf_is_read_and_left_alone() -> None:
     x = numbers(2, 3, 4, dtype=torch.float64).requires_grad_()
     beta, _ = totals.split(x, torch.ones(2, 3, 1).double(), 1.0, (0.0, 0.5), even=True)
     assert not beta.requires_grad
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_a_long_row_loses_nothing_beside_a_large_number(even: bool) -> None:
+    x = torch.full((1, 1, 1_000_000), 1e-4)
+    x[..., 0] = 1e4
+    beta, _ = totals.split(x, torch.full((1, 1, 1), 50.0), 1e-6, (0.0, 0.0), even=even)
+    assert abs(float(beta.double().sum()) - 50) < 1e-3

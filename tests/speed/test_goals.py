@@ -9,7 +9,7 @@ from benchmarks.speed.document import render
 from benchmarks.speed.goals import FAST, GOALS, Goal, reached
 from benchmarks.speed.markup import escape, short
 from benchmarks.speed.plot import shown_batch, speed_figure
-from benchmarks.speed.table import count
+from benchmarks.speed.table import batch_exponents, count, scaling_lines
 from biasmatters.reporting.style import png
 from tests.speed.rows import scaling_row, speed_row
 
@@ -55,6 +55,31 @@ def test_the_worst_memory_counts() -> None:
 def test_an_exponent(exponent: float, verdict: str) -> None:
     assert reached(PIXELS, [], pixel_rows(exponent)).verdict == verdict
     assert reached(PIXELS, [], []).verdict == "not measured"
+
+
+def test_a_forward_pass_has_exponents_of_its_own() -> None:
+    rows = [
+        scaling_row("batch", n, "softmax_neg_abs", seconds=n, forward_seconds=n**0.5)
+        for n in (1, 4, 16)
+    ]
+    _, _, forward, rule, *_ = scaling_lines(rows)
+    assert forward.startswith("| a forward pass | 0.50 ± 0.00 |")
+    assert "| 1.00 ± 0.00 |" in rule
+
+
+def test_exponents_of_batch_by_network() -> None:
+    rows = [
+        speed_row(model, n, rule, seconds=n**0.75, forward_seconds=n)
+        for model, sizes in (("vgg11", (1, 2, 8)), ("resnet18", (1, 2)))
+        for n in sizes
+        for rule in ("softmax_neg_abs", "uniform")
+    ]
+    rows.append(speed_row("vgg11", 32, "uniform", failure="over budget"))
+    head, _, forward, *rules = batch_exponents(rows)
+    assert head == "| exponent of batch | vgg11 (to 8) |"
+    assert forward == "| a forward pass | 1.00 ± 0.00 |"
+    assert rules[3] == "| BBp uniform | 0.75 ± 0.00 |"
+    assert batch_exponents(rows[6:]) == []
 
 
 def test_the_goals_of_the_issue() -> None:

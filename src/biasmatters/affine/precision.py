@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 
-@contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """Switch autocast off, and on a GPU the rounding of float32 products to TF32, for a while.
 
     Args:
         device: Where the work is done.
     """
-    autocast = torch.is_autocast_enabled(device.type)
-    with _full_products() if device.type == "cuda" else nullcontext():
-        if not autocast:
-            yield
-            return
-        with torch.autocast(device.type, enabled=False):
-            yield
+    if device.type != "cuda" and not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return _switched(device)
+
+
+@contextmanager
+def _switched(device: torch.device) -> Iterator[None]:
+    autocast = torch.autocast(device.type, enabled=False)
+    with _full_products() if device.type == "cuda" else nullcontext(), autocast:
+        yield
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -286,9 +286,10 @@ def _steps(
         for i in reversed([first, *chain.followers]):
             node, form = made[i]
             terms = Terms(_constant(form), _derived(grads.outputs.get(i), above))
-            found[i] = above = Step(node, form, labels[i], terms, within=i != first)
+            found[i] = above = Step(node, form, labels[i], terms, None, i != first)
         linked = link(chain, found, grads.sums.get(first))
-        found[first] = replace(found[first], chain=linked)
+        node, form = made[first]
+        found[first] = Step(node, form, labels[first], found[first].terms, linked)
     return tuple(
         found[i]
         if i in found

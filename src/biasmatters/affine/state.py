@@ -12,8 +12,17 @@ from torch import Tensor, nn
 # Named tuples, which are made faster than data classes: there is one for each module and buffer.
 class _Buffer(NamedTuple):
     tensor: Tensor
-    values: Tensor
+    copies: Tensor  # its values, or those of several buffers laid end to end
+    first: int | None  # where its own begin there, of several
+    shape: torch.Size | None  # likewise
     version: int | None
+
+    @property
+    def values(self) -> Tensor:
+        """What it held."""
+        if self.first is None or self.shape is None:
+            return self.copies
+        return self.copies[self.first : self.first + self.shape.numel()].view(self.shape)
 
     @property
     def changed(self) -> bool:
@@ -25,9 +34,9 @@ class _Buffer(NamedTuple):
     def restore(self) -> None:
         """Write the old values back."""
         with torch.inference_mode(self.version is None), torch.no_grad():
-            if self.tensor.shape != self.values.shape:
-                self.tensor.resize_(self.values.shape)
             target, values = self.tensor, self.values
+            if target.shape != values.shape:
+                target.resize_(values.shape)
             if target.layout == torch.strided and not target.is_nested and 0 in target.stride():
                 # Numbers that are shown in many places are written to in one.
                 one = tuple(slice(0, 1) if n == 0 else slice(None) for n in target.stride())
@@ -43,12 +52,13 @@ def _copies(buffers: Iterable[Tensor]) -> Iterator[_Buffer]:
             alike.setdefault((tensor.dtype, tensor.device), []).append(tensor)
         else:
             version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
-            yield _Buffer(tensor, tensor.detach().clone(), version)
+            yield _Buffer(tensor, tensor.detach().clone(), None, None, version)
     for group in alike.values():
-        flat = [tensor.detach().reshape(-1) for tensor in group]
-        joined = torch.split(torch.cat(flat), [part.numel() for part in flat])
-        for tensor, values in zip(group, joined, strict=True):
-            yield _Buffer(tensor, values.view(tensor.shape), tensor._version)  # noqa: SLF001
+        copies, first = torch.cat([tensor.detach().reshape(-1) for tensor in group]), 0
+        for tensor in group:
+            shape = tensor.shape
+            yield _Buffer(tensor, copies, first, shape, tensor._version)  # noqa: SLF001
+            first += shape.numel()
 
 
 def _is_plain(tensor: Tensor) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run, stacks
+from biasmatters.kernels.machine_code import Task, compiled, run, run_all, stacks
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
 SPAN = 2048
@@ -133,8 +133,10 @@ def sum_channels(x: Tensor) -> Tensor:
     return _over_channels(_sum, x)
 
 
-def sum_bent(bent: Sequence[Any], x: Any, units: Any) -> tuple[Any, Any, Any]:
+def sum_bent(bent: Sequence[Any], x: Any, units: Any) -> tuple[Task, tuple[Any, Any, Any]]:
     """Sums over some channels of bias above a bend, and what `count_present` finds, as arrays.
+
+    It is still to be run.
 
     Args:
         bent: Beta, grad and y, ``(N, C, L)`` each, shift and bounds, as `arrays_of` makes them.
@@ -152,8 +154,8 @@ def sum_bent(bent: Sequence[Any], x: Any, units: Any) -> tuple[Any, Any, Any]:
     sums, counts = np.empty((2, samples, places), y.dtype), np.empty((samples, inputs), y.dtype)
     mass = np.empty((samples, above), y.dtype)
     rows, numbers = samples * (above + spans), 2 * y.size + x.size
-    run(_sum_both, rows, numbers, spans, above, units, *bent, x, sums, mass.reshape(-1), counts)
-    return sums, mass, counts
+    arguments = spans, above, units, *bent, x, sums, mass.reshape(-1), counts
+    return (_sum_both, rows, numbers, arguments), (sums, mass, counts)
 
 
 def sum_sizes(bent: Sequence[Any], units: Any) -> Any:
@@ -186,14 +188,13 @@ def give(x: Tensor, present: Tensor, rest: Tensor | None = None) -> Tensor:
     """
     out = x.new_empty(x.shape)
     more = None if rest is None else stacks(rest)[:, 0]
-    hand_out(stacks(x), stacks(present)[:, 0], more, stacks(out))
+    run_all(hand_out(stacks(x), stacks(present)[:, 0], more, stacks(out)))
     return out
 
 
-def hand_out(x: Any, present: Any, rest: Any | None, out: Any) -> None:
+def hand_out(x: Any, present: Any, rest: Any | None, out: Any) -> Task:
     """`give` for arrays: ``(N, C, L)``, ``(N, L)`` twice, and where the result goes, like x."""
     rows = x.shape[0] * x.shape[1]
     if rest is None:
-        run(_give, rows, x.size, x, present, out)
-    else:
-        run(_give_both, rows, x.size, x, present, rest, out)
+        return _give, rows, x.size, (x, present, out)
+    return _give_both, rows, x.size, (x, present, rest, out)

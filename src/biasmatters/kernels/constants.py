@@ -71,7 +71,7 @@ def weigh(
 
     Returns:
         The bias of each shift and the sum of its sizes, ``(N,)`` each; and both for what units hold
-        at the bend.
+        at the bend, None where nothing is held.
     """
     values = sums.numpy()
     passed, passed_size = values[..., 2], values[..., 3]

@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from biasmatters.kernels import channels
-from biasmatters.kernels.machine_code import stacks, summed
+from biasmatters.kernels.machine_code import run_all, stacks, summed
 from biasmatters.kernels.window_plan import plan_of
-from biasmatters.kernels.windows import bounds_of, split_planes
+from biasmatters.kernels.windows import bounds_of, finish_lost, split_planes
 
 
 def split_bent(
@@ -49,25 +49,32 @@ def split_bent(
     """
     inputs, above = stacks(x), channels.arrays_of(bent)
     units = channels.all_but(apart, bent[2].shape[1])
-    sums, mass, count = channels.sum_bent(above, inputs, units)
+    adding, (sums, mass, count) = channels.sum_bent(above, inputs, units)
     plan = plan_of(x, bent[2], weight, padding, dilation, stride)
     how = _ones(prod(weight.shape[2:]), inputs.dtype), plan
     limits, plane, lost = bounds_of(least, x), np.empty_like(count), np.empty_like(sums[0])
-    if split_planes(count, sums[0], *how, "count", limits, plane, lost):
+    splitting, missed = split_planes(count, sums[0], *how, "count", limits, plane, lost)
+    out = x.new_empty(x.shape)
+    giving = channels.hand_out(inputs, plane, None, stacks(out))
+    # Where no constant is held, as good as always nothing is left to give besides.
+    holds = bool(above[-1][2:].any())
+    run_all(adding, splitting, *([] if holds else [giving]))
+    if finish_lost(missed, lost):
         sizes = channels.sum_sizes(above, units)
         sizes[lost == 0] = 0
         mass = np.concatenate([mass, sizes], 1)
         with np.errstate(all="ignore"):
             sums[1] += lost
-    out = x.new_empty(x.shape)
     if not mass.any():
-        channels.hand_out(inputs, plane, None, stacks(out))
+        if holds:
+            run_all(giving)
         return out, None, None
     rest = np.empty_like(plane)
-    orphaned = split_planes(count, sums[1], *how, "everything", limits, rest, lost)
+    splitting, missed = split_planes(count, sums[1], *how, "everything", limits, rest, lost)
+    run_all(splitting)
     rest /= x.shape[1]
-    channels.hand_out(inputs, plane, rest, stacks(out))
-    return out, summed(mass, 1), summed(lost, 1) if orphaned else None
+    run_all(channels.hand_out(inputs, plane, rest, stacks(out)))
+    return out, summed(mass, 1), summed(lost, 1) if finish_lost(missed, lost) else None
 
 
 @lru_cache(maxsize=64)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, cast
 
 import numpy as np
@@ -40,41 +41,68 @@ def compiled(function: Kernel) -> Kernel:
     return cast(Kernel, njit(**_OPTIONS)(function))
 
 
-def _template(rows: int, step: int, threads: int, *arguments: Any) -> Any:
-    return in_turns(kernel, (rows, step, threads), arguments)  # type: ignore[name-defined]  # noqa: F821
+# What is run: a kernel, which takes the first row, the one after the last, and the arguments; how
+# many rows there are; how many numbers they are made of together; and the arguments.
+Task = tuple[Kernel, int, int, tuple[Any, ...]]
+
+
+def _one(sizes: Any, a: Any) -> Any:
+    return in_turns(kernel_a, sizes[0], a)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _two(sizes: Any, a: Any, b: Any) -> Any:
+    failed = in_turns(kernel_a, sizes[0], a)  # type: ignore[name-defined]  # noqa: F821
+    return failed | in_turns(kernel_b, sizes[1], b)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _three(sizes: Any, a: Any, b: Any, c: Any) -> Any:
+    failed = in_turns(kernel_a, sizes[0], a)  # type: ignore[name-defined]  # noqa: F821
+    failed |= in_turns(kernel_b, sizes[1], b)  # type: ignore[name-defined]  # noqa: F821
+    return failed | in_turns(kernel_c, sizes[2], c)  # type: ignore[name-defined]  # noqa: F821
+
+
+_TEMPLATES = (_one, _two, _three)
 
 
 @cache
-def _version(module: ModuleType) -> str:
-    """A short name for the text of a module."""
-    return hashlib.blake2b(inspect.getsource(module).encode(), digest_size=6).hexdigest()
+def _version(*modules: str) -> str:
+    """A short name for the text of some modules."""
+    texts = [inspect.getsource(sys.modules[name]) for name in modules]
+    return hashlib.blake2b("".join(texts).encode(), digest_size=6).hexdigest()
 
 
 @cache
-def _together(kernel: Any) -> Kernel:
-    """A kernel in turns on torch's threads: of rows, rows at a time, threads and its arguments.
+def _together(*kernels: Any) -> Kernel:
+    """Kernels in turns on torch's threads: of rows, rows at a time and threads, and arguments each.
 
-    It is made as if it stood in the kernel's place, so that numba keeps both on disk side by side;
-    by its name, if what it is made with changes, it is made again.
+    It is made as if it stood in the first kernel's place, so that numba keeps both on disk side by
+    side; by its name, if what it is made with changes, it is made again.
     """
     from biasmatters.kernels import team
 
-    origin, name = kernel.py_func.__code__, f"{kernel.py_func.__name__}_{_version(team)}"
+    template, functions = _TEMPLATES[len(kernels) - 1], [k.py_func for k in kernels]
+    origin, homes = functions[0].__code__, dict.fromkeys(f.__module__ for f in functions[1:])
+    name = "_".join([f.__name__ for f in functions] + [_version(team.__name__, *homes)])
     place = {"co_filename": origin.co_filename, "co_firstlineno": origin.co_firstlineno}
-    names = {"__name__": kernel.py_func.__module__, "kernel": kernel, "in_turns": team.in_turns}
-    code = _template.__code__.replace(co_name=name, co_qualname=name, **place)
+    code = template.__code__.replace(co_name=name, co_qualname=name, **place)
+    names = {"in_turns": team.in_turns, "__name__": functions[0].__module__}
+    names |= {f"kernel_{letter}": kernel for letter, kernel in zip("abc", kernels, strict=False)}
     return compiled(FunctionType(code, names, name))
 
 
-def _in_turns(kernel: Kernel, rows: int, threads: int, arguments: tuple[Any, ...]) -> bool:
-    """Run a kernel on torch's threads; whether that could be done.
+def _in_turns(tasks: Sequence[Task]) -> bool:
+    """Run kernels on torch's threads; whether that could be done.
 
     It is built on parts of numba that may change. Where they do not fit, nothing was run yet.
     """
-    OPENMP.used |= threads > 1
-    step = -(-rows // (TURNS * threads)) if threads > 1 else rows
+    sizes, most = [], torch.get_num_threads()
+    for _, rows, numbers, _ in tasks:
+        threads = max(1, min(most, rows, numbers // LEAST))
+        OPENMP.used |= threads > 1
+        # On one thread as well: there, too, arrays need not count references.
+        sizes.append((rows, -(-rows // (TURNS * threads)) if threads > 1 else rows, threads))
     try:
-        failed = _together(kernel)(rows, step, threads, *arguments)
+        failed = _together(*[t[0] for t in tasks])(tuple(sizes), *[t[3] for t in tasks])
     except Exception as error:
         OPENMP.at_hand = False
         warnings.warn(
@@ -84,9 +112,9 @@ def _in_turns(kernel: Kernel, rows: int, threads: int, arguments: tuple[Any, ...
         )
         return False
     if failed:
-        raise MemoryError(
-            f"{kernel.__name__} failed on {rows} rows, most likely for want of memory."
-        )
+        names = " or ".join(kernel.__name__ for kernel, *_ in tasks)
+        rows = max(rows for _, rows, *_ in tasks)
+        raise MemoryError(f"{names} failed on {rows} rows, most likely for want of memory.")
     return True
 
 
@@ -128,8 +156,18 @@ def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:
     Raises:
         MemoryError: The kernel found no memory for what it keeps meanwhile.
     """
-    threads = max(1, min(torch.get_num_threads(), rows, numbers // LEAST))
-    # On one thread as well: there, too, arrays need not count references.
-    if OPENMP.at_hand and _in_turns(kernel, rows, threads, arguments):
+    run_all((kernel, rows, numbers, arguments))
+
+
+def run_all(*tasks: Task) -> None:
+    """The same for one to three kernels, one behind the other."""
+    if not 1 <= len(tasks) <= len(_TEMPLATES):
+        raise ValueError(f"Give 1 to {len(_TEMPLATES)} kernels, not {len(tasks)}.")
+    if OPENMP.at_hand and _in_turns(tasks):
         return
+    for kernel, rows, numbers, arguments in tasks:
+        _side_by_side(kernel, rows, numbers, arguments)
+
+
+def _side_by_side(kernel: Kernel, rows: int, numbers: int, arguments: tuple[Any, ...]) -> None:
     side_by_side(lambda start, stop: kernel(start, stop, *arguments), rows, numbers)

@@ -9,21 +9,34 @@ from torch import Tensor
 
 from biasmatters.kernels.machine_code import array, compiled, run
 
+# Places that are added up at a time: a sum of sums keeps what one long sum would round off.
+SPAN = 2048
+
+
+@compiled
+def _sum(even: bool, values: Any) -> Any:
+    zero, one = values.dtype.type(0), values.dtype.type(1)
+    total = zero
+    for first in range(0, len(values), SPAN):
+        v, part = values[first : first + SPAN], zero
+        if even:
+            for i in range(len(v)):
+                part += one if v[i] != zero else zero
+        else:
+            for i in range(len(v)):
+                part += abs(v[i])
+        total += part
+    return total
+
 
 @compiled
 def _split(
     start: int, stop: int, even: bool, factor: Any, x: Any, tau: Any, least: Any, beta: Any,
     lost: Any
 ) -> None:  # fmt: skip
-    zero, one = x.dtype.type(0), x.dtype.type(1)
+    zero = x.dtype.type(0)
     for p in range(start, stop):
-        v, gets, t, total = x[p], beta[p], tau[p], zero
-        if even:
-            for i in range(len(v)):
-                total += one if v[i] != zero else zero
-        else:
-            for i in range(len(v)):
-                total += abs(v[i])
+        v, gets, t, total = x[p], beta[p], tau[p], _sum(even, x[p])
         lives = total * factor > max(least[1], least[0] * abs(t))
         lost[p] = zero if lives else t
         each = t / total if lives else zero
@@ -43,7 +56,8 @@ def split(
     Args:
         x: ``(*rows, *places)``, in torch's own order.
         tau: ``(*rows, 1, ...)``.
-        factor: The size of the coefficient that all have, 1 where they count alike.
+        factor: The size of the coefficient that all have; where inputs count alike, 1, or 0 if it
+            is 0.
         least: As in `biasmatters.kernels.shares.divide`.
         even: Whether inputs count alike.
 

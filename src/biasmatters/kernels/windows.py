@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.constants import slopes_of
-from biasmatters.kernels.machine_code import array, compiled, planes, run, summed
+from biasmatters.kernels.machine_code import Task, array, compiled, planes, run, run_all, summed
 from biasmatters.kernels.window_plan import Plan, plan_of
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
@@ -264,14 +264,16 @@ def split(
     beta, lost = x.new_empty(x.shape), tau.new_empty(tau.shape)
     plan = plan_of(x, tau, taps, padding, dilation, stride)
     arrays = planes(x), planes(tau), _kernels(taps)
-    some = split_planes(*arrays, plan, sizes, bounds_of(least, x), planes(beta), planes(lost))
-    return beta, lost if some else None
+    out = planes(beta), planes(lost)
+    task, missed = split_planes(*arrays, plan, sizes, bounds_of(least, x), *out)
+    run_all(task)
+    return beta, lost if finish_lost(missed, out[1]) else None
 
 
 def split_planes(
     x: Any, tau: Any, taps: Any, plan: Plan, sizes: Sizes, least: Any, beta: Any, lost: Any
-) -> bool:
-    """`split` for arrays: ``(N C, H W)``, ``(N C, H' W')`` and ``(C, kh kw)``.
+) -> tuple[Task, Any]:
+    """`split` for arrays: ``(N C, H W)``, ``(N C, H' W')`` and ``(C, kh kw)``; still to be run.
 
     Args:
         x: As in `split`.
@@ -281,14 +283,21 @@ def split_planes(
         sizes: As in `split`.
         least: As `bounds_of` has it.
         beta: Like x, where its shares go.
-        lost: Like tau, where the tau of units without any input goes, if there are any.
+        lost: Like tau, where the tau of units without any input goes, in planes that have any.
 
     Returns:
-        Whether there are.
+        The task, and how much of each plane goes there, to be asked with `finish_lost`.
     """
     missed = np.empty(len(x), x.dtype)
     arrays = x, taps, tau, *plan, least, beta, lost, missed
-    run(_split, len(x), 4 * (x.size + tau.size), _CODES[sizes], *arrays)
+    return (_split, len(x), 4 * (x.size + tau.size), (_CODES[sizes], *arrays)), missed
+
+
+def finish_lost(missed: Any, lost: Any) -> bool:
+    """Write 0 to what is lost in planes whose units all have inputs; whether there are others.
+
+    Without others nothing is written.
+    """
     if not missed.any():
         return False
     lost[missed == 0] = 0  # only the others were written
