@@ -72,9 +72,10 @@ def render(
         lines += ["## Floor", "", FLOOR, "", *_batches(rows, table.floor_cell)]
     if scaling:
         lines += ["## Scaling", "", SCALING, "", *table.scaling_lines(scaling)]
-        lines += [f"- {escape(text)}" for text in _failures(scaling)]
+        if failed := _failures(scaling):
+            lines += [*(f"- {escape(text)}" for text in failed), ""]
         by_network = table.batch_exponents(rows)
-        lines += ["", BY_NETWORK, "", *by_network] if by_network else []
+        lines += [BY_NETWORK, "", *by_network] if by_network else []
     failures = table.failure_lines(rows)
     if failures:
         lines += ["## Without a time", "", *failures]
