@@ -90,9 +90,16 @@ def fit(rows: Sequence[Row], axis: str, method: str, column: str = "seconds") ->
         method: One of `SCALED`.
         column: ``seconds``, or ``forward_seconds`` for the forward passes beside it.
     """
-    own = [r for r in rows if (r["axis"], r["method"]) == (axis, method) and not r["failure"]]
-    chosen = [r for r in own if r[column]]
-    return fit_exponent([float(r["size"]) for r in chosen], [float(r[column]) for r in chosen])
+    own = [row for row in rows if (row["axis"], row["method"]) == (axis, method)]
+    return fit_rows(own, "size", column)
+
+
+def fit_rows(rows: Sequence[Row], size: str, column: str) -> Fit | None:
+    """The exponent of what rows have in a column, by another; of those that have a time."""
+    chosen = [row for row in rows if row[column] and not row["failure"]]
+    return fit_exponent(
+        [float(row[size]) for row in chosen], [float(row[column]) for row in chosen]
+    )
 
 
 def stack(shape: Shape, seed: int = 0) -> Subject:

@@ -10,8 +10,8 @@ from benchmarks.speed.limits import OVER
 from benchmarks.speed.markup import escape, line, short, table
 from benchmarks.speed.methods import METHODS
 from benchmarks.speed.models import MODELS
-from benchmarks.speed.scaling import AXES, SCALED, fit
-from benchmarks.speed.statistics import Fit, fit_exponent
+from benchmarks.speed.scaling import AXES, SCALED, fit, fit_rows
+from benchmarks.speed.statistics import Fit
 
 Cell = Callable[[Row], str]
 
@@ -95,11 +95,9 @@ def forward_lines(rows: Sequence[Row]) -> list[str]:
 
 def scaling_lines(scaling: Sequence[Row]) -> list[str]:
     """Exponents with standard errors, rules down, axes across."""
-    ways = [("a forward pass", SCALED[0], "forward_seconds")]
-    ways += [(escape(METHODS[rule].label), rule, "seconds") for rule in SCALED]
     lines = [
         [label, *(_exponent(fit(scaling, axis, rule, column)) for axis in AXES)]
-        for label, rule, column in ways
+        for label, rule, column in _timed(SCALED)
     ]
     heads = [f"{'pixels' if axis == 'side' else axis}{_range(scaling, axis)}" for axis in AXES]
     return table(["exponent of", *heads], lines)
@@ -117,16 +115,10 @@ def batch_exponents(rows: Sequence[Row]) -> list[str]:
         for model in MODELS
         if len({row["batch"] for row in timed if row["model"] == model}) > 2
     }
-    ways = [("a forward pass", SCALED[0], "forward_seconds")]
-    ways += [(escape(METHODS[name].label), name, "seconds") for name in ("gradient", *SCALED)]
     lines = []
-    for label, name, column in ways:
-        cells = []
-        for own in found.values():
-            chosen = [row for row in own if row["method"] == name and row[column]]
-            sizes = [float(row["batch"]) for row in chosen]
-            cells.append(_exponent(fit_exponent(sizes, [float(row[column]) for row in chosen])))
-        lines.append([label, *cells])
+    for label, name, column in _timed(("gradient", *SCALED)):
+        of_method = [[row for row in own if row["method"] == name] for own in found.values()]
+        lines.append([label, *(_exponent(fit_rows(own, "batch", column)) for own in of_method)])
     heads = [
         f"{escape(model)} (to {max(int(r['batch']) for r in own)})" for model, own in found.items()
     ]
@@ -141,6 +133,12 @@ def failure_lines(rows: Sequence[Row]) -> list[str]:
         for row in rows
         if row["failure"] and row["method"] in METHODS
     ]
+
+
+def _timed(methods: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Label, method and column of a forward pass beside the first rule, and of some methods."""
+    rows = [(escape(METHODS[name].label), name, "seconds") for name in methods]
+    return [("a forward pass", SCALED[0], "forward_seconds"), *rows]
 
 
 def _exponent(found: Fit | None) -> str:

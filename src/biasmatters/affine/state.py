@@ -13,16 +13,16 @@ from torch import Tensor, nn
 class _Buffer(NamedTuple):
     tensor: Tensor
     copies: Tensor  # its values, or those of several buffers laid end to end
-    first: int | None  # where its own begin there, of several
-    shape: torch.Size | None  # likewise
+    place: tuple[int, torch.Size] | None  # of several, where its own begin, and their shape
     version: int | None
 
     @property
     def values(self) -> Tensor:
         """What it held."""
-        if self.first is None or self.shape is None:
+        if self.place is None:
             return self.copies
-        return self.copies[self.first : self.first + self.shape.numel()].view(self.shape)
+        first, shape = self.place
+        return self.copies[first : first + shape.numel()].view(shape)
 
     @property
     def changed(self) -> bool:
@@ -52,12 +52,12 @@ def _copies(buffers: Iterable[Tensor]) -> Iterator[_Buffer]:
             alike.setdefault((tensor.dtype, tensor.device), []).append(tensor)
         else:
             version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
-            yield _Buffer(tensor, tensor.detach().clone(), None, None, version)
+            yield _Buffer(tensor, tensor.detach().clone(), None, version)
     for group in alike.values():
         copies, first = torch.cat([tensor.detach().reshape(-1) for tensor in group]), 0
         for tensor in group:
             shape = tensor.shape
-            yield _Buffer(tensor, copies, first, shape, tensor._version)  # noqa: SLF001
+            yield _Buffer(tensor, copies, (first, shape), tensor._version)  # noqa: SLF001
             first += shape.numel()
 
 

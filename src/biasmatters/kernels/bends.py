@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.constants import slopes_of
-from biasmatters.kernels.machine_code import Kernel, compiled, planes, run
+from biasmatters.kernels.machine_code import Kernel, compiled, limits_of, planes, run
 
 
 @compiled
@@ -225,7 +225,7 @@ def share(
     beta, grad, y, shift, bounds = bent
     arrays = [planes(beta), planes(grad), planes(y), shift.numpy(), bounds.numpy()]
     quotient, left = total.contiguous(), y.new_empty(y.shape[0] * y.shape[1])
-    limits = np.array(least, arrays[0].dtype)
+    limits = limits_of(least, arrays[0])
     _run(_share, y, *arrays, limits, planes(quotient), left.numpy())
     mass = left.reshape(y.shape[:2]).sum(1)
     if not mass.numpy().any():

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.machine_code import compiled, limits_of, run
 from biasmatters.kernels.shares import ROW, flat, present, strand
 
 Shares = Literal["even", "by size"]
@@ -69,7 +69,7 @@ def meet(
         shares == "even",
         *streams,
         np.array(factors, streams[0].dtype),
-        np.array(least, streams[0].dtype),
+        limits_of(least, streams[0]),
         *(flat(t) for t in out),
         lost.numpy(),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, run
+from biasmatters.kernels.machine_code import array, compiled, limits_of, run
 
 
 @compiled
@@ -69,7 +69,7 @@ def split(
     parts = max(1, min(torch.get_num_threads(), weight.numel() >> 18))
     values, counts, bias = array(weight), array(sizes), array(tau)
     beta, lost = np.zeros((parts, *counts.shape), bias.dtype), np.zeros_like(bias)
-    arrays = values, counts, bias, np.array(least, bias.dtype), beta, lost
+    arrays = values, counts, bias, limits_of(least, bias), beta, lost
     run(_rows, parts, values.size * len(bias), parts, even, *arrays)
     with np.errstate(all="ignore"):
         total = np.add.reduce(beta, 0) if parts > 1 else beta[0]

@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 
 from biasmatters.kernels import channels
-from biasmatters.kernels.machine_code import run_all, stacks, summed
+from biasmatters.kernels.machine_code import limits_of, run_all, stacks, summed
 from biasmatters.kernels.window_plan import plan_of
-from biasmatters.kernels.windows import bounds_of, finish_lost, split_planes
+from biasmatters.kernels.windows import finish_lost, split_planes
 
 
 def split_bent(
@@ -34,7 +34,7 @@ def split_bent(
     """Split the bias below a bend evenly; what units without any input have goes to all in reach.
 
     Args:
-        x: ``(N, C, H, W)``.
+        x: ``(N, C, H, W)``, of sides that `biasmatters.kernels.window_plan.fits`.
         bent: As in `biasmatters.kernels.bends.carry`: beta, grad, y, shift and bounds.
         weight: ``(P, C, kh, kw)``, of which the shape is looked at.
         apart: Numbers of the units that are left out.
@@ -52,7 +52,7 @@ def split_bent(
     adding, (sums, mass, count) = channels.sum_bent(above, inputs, units)
     plan = plan_of(x, bent[2], weight, padding, dilation, stride)
     how = _ones(prod(weight.shape[2:]), inputs.dtype), plan
-    limits, plane, lost = bounds_of(least, x), np.empty_like(count), np.empty_like(sums[0])
+    limits, plane, lost = limits_of(least, inputs), np.empty_like(count), np.empty_like(sums[0])
     splitting, missed = split_planes(count, sums[0], *how, "count", limits, plane, lost)
     out = x.new_empty(x.shape)
     giving = channels.hand_out(inputs, plane, None, stacks(out))

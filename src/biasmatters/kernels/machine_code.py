@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from types import FunctionType
 from typing import Any, cast
 
@@ -142,6 +142,16 @@ def summed(values: Any, axis: int) -> Tensor:
     """Sums along an axis of an array, in which too large numbers are infinite as torch's are."""
     with np.errstate(all="ignore"):
         return torch.from_numpy(np.add.reduce(values, axis))
+
+
+def limits_of(least: tuple[float, float], like: Any) -> Any:
+    """What counts as no total, in the format of an array; nobody may write to it."""
+    return _limits(least, like.dtype)
+
+
+@lru_cache(maxsize=64)
+def _limits(least: tuple[float, float], form: Any) -> Any:
+    return np.array(least, form)
 
 
 def run(kernel: Kernel, rows: int, numbers: int, *arguments: Any) -> None:

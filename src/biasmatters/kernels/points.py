@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.cuts import Cuts
-from biasmatters.kernels.machine_code import array, compiled, run, stacks, summed
+from biasmatters.kernels.machine_code import array, compiled, limits_of, run, stacks, summed
 
 # Places that are worked on at a time, so that a sum over channels stays in the first cache.
 SPAN = 1024
@@ -378,7 +378,7 @@ def share_bent(
         spans,
         *streams,
         *(array(t) for t in bent[3:]),
-        np.array(least, streams[2].dtype),
+        limits_of(least, streams[2]),
         stacks(total),
         rest.numpy(),
         mass.numpy(),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, run
+from biasmatters.kernels.machine_code import array, compiled, limits_of, run
 
 # Numbers that are worked on at a time.
 ROW = 1 << 13
@@ -85,19 +85,16 @@ def divide(tau: Tensor, total: Tensor, least: tuple[float, float]) -> tuple[Tens
     Returns:
         The quotient, and the tau that meets no total, None for none.
     """
-    bounds = torch.tensor(least, dtype=tau.dtype).numpy()
-    lost = tau.new_empty(-(-tau.numel() // ROW))
-    share = total.contiguous()
-    _run(_divide, tau, flat(tau), flat(share), bounds, flat(lost))
+    lost, share, bias = tau.new_empty(-(-tau.numel() // ROW)), total.contiguous(), flat(tau)
+    _run(_divide, tau, bias, flat(share), limits_of(least, bias), flat(lost))
     # A quotient is 0 only where there was no total, or no bias.
     return share, tau.masked_fill(share != 0, 0) if bool((lost != 0).any()) else None
 
 
 def strand(tau: Tensor, total: Tensor, least: tuple[float, float]) -> Tensor:
     """The tau that meets no total, 0 elsewhere; as in `divide`."""
-    out = tau.new_empty(tau.shape)
-    bounds = torch.tensor(least, dtype=tau.dtype).numpy()
-    _run(_strand, tau, flat(tau), flat(total), bounds, flat(out))
+    out, bias = tau.new_empty(tau.shape), flat(tau)
+    _run(_strand, tau, bias, flat(total), limits_of(least, bias), flat(out))
     return out
 
 

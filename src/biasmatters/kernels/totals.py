@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, run
+from biasmatters.kernels.machine_code import array, compiled, limits_of, run
 
 # Places that are added up at a time: a sum of sums keeps what one long sum would round off.
 SPAN = 2048
@@ -66,7 +65,7 @@ def split(
     """
     rows, beta, lost = tau.numel(), x.new_empty(x.shape), tau.new_empty(tau.shape)
     values, left = array(x).reshape(rows, -1), array(lost).reshape(-1)
-    numbers = np.array([factor, *least], values.dtype)
-    arrays = values, array(tau).reshape(-1), numbers[1:], array(beta).reshape(rows, -1), left
-    run(_split, rows, 2 * values.size, even, numbers[0], *arrays)
+    bias, gets = array(tau).reshape(-1), array(beta).reshape(rows, -1)
+    arrays = values, bias, limits_of(least, values), gets, left
+    run(_split, rows, 2 * values.size, even, values.dtype.type(factor), *arrays)
     return beta, lost if left.any() else None

@@ -11,7 +11,6 @@ places between the strides, and between the rows, are worked out as well and han
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +18,16 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.constants import slopes_of
-from biasmatters.kernels.machine_code import Task, array, compiled, planes, run, run_all, summed
+from biasmatters.kernels.machine_code import (
+    Task,
+    array,
+    compiled,
+    limits_of,
+    planes,
+    run,
+    run_all,
+    summed,
+)
 from biasmatters.kernels.window_plan import Plan, plan_of
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
@@ -265,7 +273,7 @@ def split(
     plan = plan_of(x, tau, taps, padding, dilation, stride)
     arrays = planes(x), planes(tau), _kernels(taps)
     out = planes(beta), planes(lost)
-    task, missed = split_planes(*arrays, plan, sizes, bounds_of(least, x), *out)
+    task, missed = split_planes(*arrays, plan, sizes, limits_of(least, arrays[0]), *out)
     run_all(task)
     return beta, lost if finish_lost(missed, out[1]) else None
 
@@ -281,7 +289,7 @@ def split_planes(
         taps: Likewise.
         plan: How planes are gone through.
         sizes: As in `split`.
-        least: As `bounds_of` has it.
+        least: As `biasmatters.kernels.machine_code.limits_of` has it.
         beta: Like x, where its shares go.
         lost: Like tau, where the tau of units without any input goes, in planes that have any.
 
@@ -441,7 +449,7 @@ def split_bent(
         *(planes(t) for t in bent[:3]),
         *(array(t) for t in bent[3:]),
         *plan_of(x, bent[2], taps, padding, dilation, stride),
-        bounds_of(least, x),
+        limits_of(least, inputs),
         planes(beta),
         mass,
         lost,
@@ -564,16 +572,6 @@ def _kernels(taps: Tensor) -> Any:
     """``(C, kh kw)``."""
     values = array(taps)
     return np.ascontiguousarray(values.reshape(len(values), -1))
-
-
-def bounds_of(least: tuple[float, float], like: Tensor) -> Any:
-    """What counts as no total, in the format of a tensor; nobody may write to it."""
-    return _bounds(least, _format(like))
-
-
-@lru_cache(maxsize=64)
-def _bounds(least: tuple[float, float], form: Any) -> Any:
-    return np.array(least, form)
 
 
 def _format(like: Tensor) -> Any:
