@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -59,11 +60,15 @@ class Ledger:
 
     def total(self) -> Tensor:
         """Sum of all shares, ``(N,)``: the bias, found without looking at f - w.x."""
-        return torch.stack([row.share for row in self.rows]).sum(0)
+        return self._shares.sum(0)
 
     def absolute(self) -> Tensor:
         """Sum of the absolute shares, ``(N,)``: the scale that round-off is judged by."""
-        return torch.stack([row.share for row in self.rows]).abs().sum(0)
+        return self._shares.abs().sum(0)
+
+    @cached_property
+    def _shares(self) -> Tensor:
+        return torch.stack([row.share for row in self.rows])
 
     def to_pandas(self) -> pd.DataFrame:
         """One line per operation and sample: ``name, kind, op, sample, share``."""

@@ -274,6 +274,32 @@ def test_a_bias_of_minus_infinity_behind_which_units_are_0() -> None:
         network[0].bias[1] = -torch.inf
     x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).double()
     assert compare(network, x).complete
+    for found, wanted in pairs(network, x):
+        assert (found.intercept is None) == (wanted.intercept is None)
+        if found.intercept is not None:
+            assert bool(found.intercept.isfinite().all())
+
+
+class ToNothing(nn.Module):
+    """An infinite output of a chain, which is cut off behind the next layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(2, 3, 3), nn.Conv2d(3, 3, 1)
+        self.head = nn.Linear(108, 2)
+        with torch.no_grad():
+            self.first.weight[0] = 3e38
+            self.second.weight.abs_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.first(x))
+        return self.head(torch.clamp(self.second(h), max=4.0).flatten(1))
+
+
+def test_an_infinite_output_of_a_chain_is_seen() -> None:
+    torch.manual_seed(0)
+    network, x = ToNothing().eval(), torch.rand(2, 2, 8, 8) * 10
+    assert bm.BiasBackprop(network, "proportional").explain(x, 0).complete
 
 
 def test_a_hard_tanh_with_the_bounds_of_a_relu_keeps_its_row() -> None:

@@ -48,15 +48,20 @@ def test_masked_entries(name: str) -> None:
         assert bm.BiasBackprop(net, rule).explain(x, 1).complete
 
 
-def test_a_map_that_is_not_finite_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bad", [0, 2])
+def test_a_map_that_is_not_finite_is_never_returned(
+    bad: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bbp = bm.BiasBackprop(nn.Sequential(nn.Linear(3, 2)), "uniform")
 
     def broken(mixing: object, x: Tensor, tau: Tensor, scale: object) -> tuple[Tensor, Tensor]:
-        return torch.full_like(x, torch.nan), torch.ones_like(tau, dtype=torch.bool)
+        beta = torch.zeros_like(x)
+        beta[bad] = torch.nan
+        return beta, torch.ones_like(tau, dtype=torch.bool)
 
     monkeypatch.setattr(type(bbp.rule), "split", staticmethod(broken))
-    with pytest.raises(bm.InputError, match="bias map is not finite at sample index 0"):
-        bbp.attribute(torch.ones(1, 3), 0)
+    with pytest.raises(bm.InputError, match=f"bias map is not finite at sample index {bad}"):
+        bbp.attribute(torch.ones(3, 3), 0)
 
 
 @pytest.mark.parametrize("keep", [0, 1])

@@ -169,6 +169,13 @@ def test_the_ledger_as_a_table() -> None:
     assert table.groupby("sample").share.sum().tolist() == pytest.approx(form.bias.tolist())
 
 
+def test_shares_of_either_sign_add_up() -> None:
+    shares = torch.tensor([[1.0, -2.0], [-3.0, 1.0]])
+    ledger = bm.Ledger(tuple(bm.LedgerRow("", "mixing", "linear", share) for share in shares))
+    assert ledger.total().tolist() == [-2, -1]
+    assert ledger.absolute().tolist() == [4, 3]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_lower_precision(dtype: torch.dtype) -> None:
     torch.manual_seed(5)

@@ -15,6 +15,18 @@ from biasmatters.affine.form import smooth
 from biasmatters.affine.recording import Options, record
 from tests.affine.nets import seeded
 
+
+class WithLists(nn.Module):
+    """A convolution that is told by lists how it lies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(3, 2, 3, 2)), nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, [2, 1], [1, 0], [1, 2])
+
+
 EXACT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv1d": (lambda: nn.Conv1d(3, 4, 3, padding=1, padding_mode="circular"), (3, 7)),
     "conv2d_reflect": (lambda: nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"), (2, 5, 6)),
@@ -22,6 +34,7 @@ EXACT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Conv2d(2, 4, (3, 2), padding=(1, 0), padding_mode="replicate"), (2, 5, 6)),
     "conv2d_same": (lambda: nn.Conv2d(2, 4, (2, 3), padding="same", dilation=(1, 2)), (2, 5, 6)),
     "conv2d_valid": (lambda: nn.Conv2d(4, 4, 3, padding="valid", groups=2), (4, 5, 6)),
+    "conv2d_lists": (WithLists, (2, 5, 6)),
     "conv3d": (lambda: nn.Conv3d(2, 2, 2, stride=(1, 2, 1), padding=1), (2, 3, 4, 3)),
     "transposed1d": (lambda: nn.ConvTranspose1d(3, 4, 3, stride=2, dilation=2), (3, 4)),
     "transposed2d": (

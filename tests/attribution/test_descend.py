@@ -209,3 +209,29 @@ def test_places_that_autograd_cannot_take() -> None:
     ):
         with pytest.raises(InputError, match=match):
             gradient.descend(x, start, torch.ones_like, [layer])
+
+
+class Single(nn.Module):
+    """A layer whose output has no axes, which the sum over a batch of one has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum()
+
+
+class Ends(nn.Module):
+    """A head on a single number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.single, self.head = nn.Linear(3, 4), Single(), nn.Linear(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.single(self.body(x)).reshape(1, 1))
+
+
+def test_a_layer_whose_output_is_a_single_number() -> None:
+    bbp = bm.BiasBackprop(Ends().eval(), "uniform")
+    found = bbp.descend(torch.rand(1, 3), "head", torch.ones(1, 2), ["single", "body"])
+    assert found["single"].shape == ()
+    assert float(found["single"]) == 2
+    torch.testing.assert_close(found["body"].sum(), torch.tensor(2.0))

@@ -34,11 +34,10 @@ def test_shares_are_those_of_a_loop(
     samples, units, inputs = shape
     weight = numbers(units, inputs, dtype=dtype, seed=1)
     weight[units // 2] = 0
-    sizes = numbers(samples, inputs, dtype=dtype, seed=2, holes=0.5).abs()
-    if even:
-        sizes = (sizes != 0).to(dtype)
+    x = numbers(samples, inputs, dtype=dtype, seed=2, holes=0.5)
+    sizes = (x != 0).to(dtype) if even else x.abs()
     tau = numbers(samples, units, dtype=dtype, seed=3)
-    beta, lost = dense.split(weight, sizes, tau, least, even=even)
+    beta, lost = dense.split(weight, x, tau, least, even=even)
     wanted, stranded = by_loop(weight, sizes, tau, least, even=even)
     assert_close(beta, wanted)
     assert (lost is None) == (not bool(stranded.any()))

@@ -95,6 +95,14 @@ def test_weights_without_zeros() -> None:
     assert shares.zeros(torch.ones(3, 2, 9)) is None
 
 
+def test_a_single_zero() -> None:
+    weight = torch.ones(3, 2, 9)
+    weight[1, 0, 5] = -0.0
+    found = shares.zeros(weight)
+    assert found is not None
+    assert [counts.tolist() for counts in found] == [[0, 1, 0], [1, 0]]
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     pairs=st.lists(

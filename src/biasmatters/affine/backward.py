@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.bent import bounds_of
 from biasmatters.affine.call import Call
 from biasmatters.affine.chain import Composition, Made
@@ -186,14 +187,12 @@ def _through_chain(
     made: Made, bent: tuple[Tensor, Tensor, Tensor | None, Tensor]
 ) -> tuple[Sequence[Tensor | None], Tensor]:
     """The gradient at a mixing operation's input for one above what follows it, and the sums."""
-    from biasmatters.kernels import bends
-
     node, form = made
     if form.maker is not None and form.transpose is not None:
         found = back_by_bent_planes(form.maker(), node.call.inputs[0].detach(), bent)
         if found is not None:
             return (found[0],), found[1]
-    grad, sums = bends.pass_back(*bent)
+    grad, sums = kernels.bends.pass_back(*bent)
     return _through(made, grad), sums
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
 from biasmatters.affine.law import Bend
 from biasmatters.affine.sealed import sealed
 
@@ -40,14 +41,12 @@ class Bent:
             What they hand on, like y; what they do not because they hold a bound, None for
             nothing; and the size of the latter, ``(N,)``.
         """
-        from biasmatters.kernels import bends
-
         bounds = bounds_of(self.bend, self.y)
-        share, lost = bends.carry(self.beta, self.grad, self.y, self.shift, bounds)
+        share, lost = kernels.bends.carry(self.beta, self.grad, self.y, self.shift, bounds)
         mass = lost.sum(1)
         if not mass.numpy().any():
             return share, None, mass
-        return share, bends.strand(self.beta, self.grad, self.y, bounds), mass
+        return share, kernels.bends.strand(self.beta, self.grad, self.y, bounds), mass
 
     def at(self, units: Tensor) -> Bent:
         """That of some units, whose numbers are given."""

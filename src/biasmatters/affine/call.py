@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from operator import is_
 from typing import Any
 
@@ -98,7 +99,7 @@ def exchange(
         new: One for each of these.
         flat: As `tensors_of_call` says it.
     """
-    if flat and all(map(is_, old, new)):
+    if flat and (new is old or all(map(is_, old, new))):
         return args, kwargs
     swap = {id(a): b for a, b in zip(old, new, strict=True)}
     if flat:
@@ -159,7 +160,7 @@ class Call:
 
     def tracked(self, value: Any) -> bool:
         """Whether a value is one of the tensors that depend on the input."""
-        return any(value is tensor for tensor in self.inputs)
+        return any(map(is_, self.inputs, repeat(value)))
 
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """Run the call again with other tensors in place of the tracked ones."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.recording import Point, Recording
 from biasmatters.types import Certificate, Ledger
 
@@ -22,7 +23,7 @@ def relative(dtype: torch.dtype) -> float:
 def linear_part(point: Point) -> Tensor:
     """``w . x`` for each sample, ``(N,)``, by the gradient of the recording."""
     parts = [row_sums(w * x.detach()) for w, x in zip(point.weights, point.inputs, strict=True)]
-    return torch.stack(parts).sum(0)
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 def tolerance(recording: Recording, bias: Tensor, ledger: Ledger) -> Tensor:
@@ -92,7 +93,7 @@ def certify(
             pass; the margin is NaN if not.
     """
     ops = first_order_ops(recording)
-    with torch.inference_mode(False), torch.no_grad():
+    with without_gradients():
         return Certificate(
             verdict="first-order" if ops else "exact",
             first_order_ops=ops,

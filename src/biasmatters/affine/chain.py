@@ -26,6 +26,13 @@ from biasmatters.affine.sealed import sealed
 from biasmatters.affine.step import Step
 
 Made = tuple[Node, Form]
+# Where a tensor begins in memory, and how many numbers it has.
+Place = tuple[int, int]
+
+
+def place(x: Tensor) -> Place:
+    """Where a tensor lies in memory."""
+    return x.data_ptr(), x.numel()
 
 
 @sealed
@@ -50,30 +57,30 @@ class Chain:
     bend: Bend | None
     found: Tensor | None = None
 
-    @cached_property
+    @property
     def sums(self) -> Tensor | None:
         """What `biasmatters.kernels.bends.weigh` finds, None without a gradient."""
-        from biasmatters.kernels import bends
+        return self._sums if self.found is None else self.found
 
+    @cached_property
+    def _sums(self) -> Tensor | None:
         grad, y = self.top.grad, self.top.output
-        if grad is None or self.found is not None:
-            return self.found
-        return bends.weigh(grad.contiguous(), y, bounds_of(self.bend, y))
+        if grad is None:
+            return None
+        return kernels.bends.weigh(grad.contiguous(), y, bounds_of(self.bend, y))
 
     @property
     def finite(self) -> bool:
         """Whether the output is known to be finite, without looking at it again."""
-        sums = vars(self).get("sums")
-        return sums is not None and not sums.numpy()[..., 4].any()
+        sums = vars(self).get("_sums") if self.found is None else self.found
+        return sums is not None and kernels.bends.saw_finite(sums)
 
     def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
         """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
         if self.sums is None:
             return []
-        from biasmatters.kernels import constants
-
         holds = self.bend is not None and self.bend.holds
-        found, held = constants.weigh(self.sums, self.shifts, holds=holds)
+        found, held = kernels.constants.weigh(self.sums, self.shifts, holds=holds)
         rows = [(s, *both) for s, both in zip(self.constant, found, strict=True)]
         if held is not None:
             rows.append((self.top, *held))
@@ -90,6 +97,7 @@ class Link:
         maker: Of the operation's form.
         label: Its name.
         y: The chain's output.
+        at: Where it lies.
         grad: The gradient there, None where no constant meets it.
         shift: ``(C,)`` all constants below the bend.
         gain: As in `Chain`.
@@ -102,6 +110,7 @@ class Link:
     maker: Callable[[], Mixing] | None
     label: str
     y: Tensor
+    at: Place
     grad: Tensor | None
     shift: Tensor
     gain: Tensor | None
@@ -129,7 +138,7 @@ class Link:
     @property
     def passes(self) -> bool:
         """Whether no slope is 0: then contributions that are shared out are as many as without."""
-        return self.gain is None or bool(self.gain.numpy().all())
+        return self.gain is None or kernels.constants.no_zero(self.gain)
 
     def scale(self) -> Tensor | None:
         """The slope that is folded into the mixing step, as `Rule.split` takes it."""
@@ -156,6 +165,7 @@ def linked(step: Step) -> Step | Link | None:
         step.form.maker,
         step.label,
         top.output,
+        place(top.output),
         top.grad,
         chain.shift,
         chain.gain,
@@ -255,13 +265,11 @@ class Composition:
 
 def compose(made: Sequence[Made], first: int, followers: list[int]) -> Composition:
     """The composition of a mixing operation and those that follow it."""
-    from biasmatters.kernels import constants
-
     law = made[followers[-1]][1].law
     bend = law if isinstance(law, Bend) else None
     below = reversed([first, *followers[: -1 if bend else None]])
     laws = [(i, law) for i in below if isinstance(law := made[i][1].law, PerChannel)]
-    shifts, shift, gain = constants.compose(
+    shifts, shift, gain = kernels.constants.compose(
         [(law.slope, law.shift) for _, law in laws], made[first][0].call.output
     )
     biased = [i for i, law in laws if law.shift is not None]

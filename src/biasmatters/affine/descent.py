@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.places import arrived, output_of, place_of, signal_at
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Recording
 from biasmatters.affine.walk import (
+    finite_sums,
     folded_scales,
     hand_on,
     one_to_one_after,
-    refuse_nan,
     users_of,
 )
 from biasmatters.affine.walker import Fallback, SplitFunction, Walk
@@ -47,7 +48,7 @@ def descent(
         fallback: As in `walk`.
     """
     first = place_of(recording, start)
-    with torch.inference_mode(False), torch.no_grad(), full_precision(recording.output.device):
+    with without_gradients(), full_precision(recording.output.device):
         scales = folded_scales(recording.steps) if fold else {}
         state = Walk(split, fallback, recording.samples, recording.output)
         top = recording.steps[first]
@@ -64,6 +65,6 @@ def descent(
                 found[id(step.output)] = tau
             hand_on(step, tau, state, scales[i]() if i in scales else None, betas)
         found |= betas
-        refuse_nan(found.values())
+        finite_sums(map(torch.atleast_1d, found.values()))
     by_name = {name: found[key] for name, key in wanted.items() if key in found}
     return arrived(by_name, start, layers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from torch import Tensor
 
+from biasmatters.affine.sealed import sealed
 
-@dataclass(frozen=True)
+
+@sealed
 class PerChannel:
     """``slope[c] z + shift[c]``: batch-norm in evaluation, the bias of a layer.
 
@@ -21,7 +22,7 @@ class PerChannel:
     shift: Tensor | None = None
 
 
-@dataclass(frozen=True)
+@sealed
 class Bend:
     """``z`` itself between two bounds, else the bound: ReLU, ReLU6, hard tanh.
 

@@ -14,8 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from biasmatters import kernels
+from biasmatters.affine.sealed import sealed
 
-@dataclass(frozen=True)
+
+@sealed
 class Linear:
     """A linear map and its transpose, as functions of whole tensors.
 
@@ -45,7 +48,7 @@ class Connections:
     scatter: Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@sealed
 class Lost:
     """The tau of units to which nothing contributes, in place of a mask of the others.
 
@@ -204,6 +207,8 @@ class Stackable(Mixing, Protocol):
 def raise_to(coefficients: Tensor, exponent: int) -> Tensor:
     """``|m|^exponent`` with ``|m|^0`` the indicator of ``m != 0``."""
     if exponent == 0:
+        if kernels.fit(coefficients):
+            return kernels.shares.present(coefficients)
         # Numbers at once, and no booleans first: see `biasmatters.affine.masks`.
         return torch.ne(coefficients, 0, out=torch.empty_like(coefficients))
     return coefficients.abs() ** exponent if exponent > 1 else coefficients.abs()

@@ -64,7 +64,7 @@ def _merged(node: Node, paddings: dict[int, Call]) -> Node:
     pads += [0] * (2 * axes - len(pads))
     around = list(zip(pads[::2], pads[1::2], strict=False))[axes - 1 :: -1]
     dilation = spread(call.arg(5, "dilation", 1), axes)
-    own = sides(call.arg(4, "padding", 0), weight, dilation)
+    own = sides(call.arg(4, "padding", 0), weight.shape[2:], dilation)
     both = tuple((a + c, b + d) for (a, b), (c, d) in zip(own, around, strict=True))
     stride, groups = spread(call.arg(3, "stride", 1), axes), call.arg(6, "groups", 1)
     arguments = (x, weight, call.arg(2, "bias"), stride, both, dilation, groups)

@@ -22,16 +22,17 @@ from biasmatters.affine.backward import (
 from biasmatters.affine.boundary import Boundary
 from biasmatters.affine.chain import Composition, Made, compose, find_chains, link
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
-from biasmatters.affine.form import Form
 from biasmatters.affine.graph import functions_behind
-from biasmatters.affine.guard import check_finite, check_inputs, evaluation, surely_finite
+from biasmatters.affine.guard import check_finite, check_inputs, evaluation
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
 from biasmatters.affine.padding import with_own_padding
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
-from biasmatters.affine.step import Step, Terms
+from biasmatters.affine.sealed import sealed
+from biasmatters.affine.step import Derived, Held, Step, finite_constant
 from biasmatters.affine.tape import Tape
 from biasmatters.affine.target import (
     OutputSelector,
@@ -64,7 +65,7 @@ class Options:
     autograd: bool = True
 
 
-@dataclass(frozen=True)
+@sealed
 class Explained:
     """What is explained.
 
@@ -129,7 +130,7 @@ class Recording(Point):
     @cached_property
     def accounts(self) -> tuple[Ledger, Tensor]:
         """`ledger` and `injected_mass`, which one pass gives."""
-        with torch.inference_mode(False), torch.no_grad():
+        with without_gradients():
             zero = torch.zeros_like(self.output)
             weighed = {
                 row.label: (share, size)
@@ -252,7 +253,7 @@ def _differentiate(
     }
     within = {i for chain in chains.values() for i in chain.followers}
     intercepts = {
-        i: _finite(form.intercept())
+        i: finite_constant(form)
         for i, (_, form) in enumerate(made)
         if i not in within and i not in chains
     }
@@ -285,7 +286,7 @@ def _steps(
         above: Step | None = None
         for i in reversed([first, *chain.followers]):
             node, form = made[i]
-            terms = Terms(_constant(form), _derived(grads.outputs.get(i), above))
+            terms = Derived(form, grads.outputs.get(i), above)
             found[i] = above = Step(node, form, labels[i], terms, None, i != first)
         linked = link(chain, found, grads.sums.get(first))
         node, form = made[first]
@@ -293,25 +294,9 @@ def _steps(
     return tuple(
         found[i]
         if i in found
-        else Step(node, form, labels[i], Terms.held(intercepts[i], grads.outputs.get(i)))
+        else Step(node, form, labels[i], Held(intercepts[i], grads.outputs.get(i)))
         for i, (node, form) in enumerate(made)
     )
-
-
-def _constant(form: Form) -> Callable[[], Tensor | None]:
-    return lambda: _finite(form.intercept())
-
-
-def _derived(grad: Tensor | None, above: Step | None) -> Callable[[], Tensor | None]:
-    """The gradient at an output, by that behind the only operation which takes it."""
-
-    def found() -> Tensor | None:
-        if above is None:
-            return grad
-        behind, slope = above.grad, above.form.slope
-        return None if behind is None or slope is None else behind * slope()
-
-    return found
 
 
 def _needed(nodes: list[Node], functions: list[Any]) -> set[int]:
@@ -323,13 +308,6 @@ def _needed(nodes: list[Node], functions: list[Any]) -> set[int]:
     for function in functions:
         wanted.update(made_by.get(function, ()))
     return wanted
-
-
-def _finite(intercept: Tensor | None) -> Tensor | None:
-    """Infinite constants (masked logits) as 0: the gradient that meets them is 0."""
-    if intercept is None or surely_finite(intercept):
-        return intercept
-    return intercept.masked_fill(intercept.isinf(), 0)
 
 
 def _labels(nodes: list[Node]) -> list[str]:
@@ -345,7 +323,8 @@ def _labels(nodes: list[Node]) -> list[str]:
 
 def _weigh(grad: Tensor, intercept: Tensor, axis: int, samples: int) -> tuple[Tensor, Tensor]:
     """``<G, intercept>`` of each sample, and that of their sizes."""
-    intercept = intercept.to(grad.dtype)
+    if intercept.dtype != grad.dtype:
+        intercept = intercept.to(grad.dtype)
     shape = [1] * (grad.ndim - intercept.ndim) + list(intercept.shape)
     repeats = [a for a in range(grad.ndim) if shape[a] == 1 and a != axis]
     if not repeats:

@@ -54,7 +54,8 @@ def _copies(buffers: Iterable[Tensor]) -> Iterator[_Buffer]:
             version = None if tensor.is_inference() else tensor._version  # noqa: SLF001
             yield _Buffer(tensor, tensor.detach().clone(), None, version)
     for group in alike.values():
-        copies, first = torch.cat([tensor.detach().reshape(-1) for tensor in group]), 0
+        flat = [tensor if tensor.ndim == 1 else tensor.reshape(-1) for tensor in group]
+        copies, first = torch.cat(flat).detach(), 0
         for tensor in group:
             shape = tensor.shape
             yield _Buffer(tensor, copies, (first, shape), tensor._version)  # noqa: SLF001

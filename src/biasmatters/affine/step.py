@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
 from biasmatters.affine.form import Form
+from biasmatters.affine.guard import surely_finite
 from biasmatters.affine.node import Node
 from biasmatters.affine.sealed import sealed
 
@@ -15,22 +15,71 @@ if TYPE_CHECKING:
     from biasmatters.affine.chain import Chain
 
 
+class Terms(Protocol):
+    """The constant of an operation and the gradient that meets it."""
+
+    def intercept(self) -> Tensor | None:
+        """The constant part, broadcastable to the output, None for zero."""
+        ...
+
+    def grad(self) -> Tensor | None:
+        """Like the output; None where it is not needed."""
+        ...
+
+
 @sealed
-class Terms:
-    """The constant of an operation and the gradient that meets it, held or found when asked for.
+class Held:
+    """Terms that are at hand.
 
     Attributes:
-        intercept: The constant part, broadcastable to the output, None for zero.
-        grad: Like the output; None where it is not needed.
+        constant: The intercept.
+        gradient: At the output.
     """
 
-    intercept: Callable[[], Tensor | None]
-    grad: Callable[[], Tensor | None]
+    constant: Tensor | None
+    gradient: Tensor | None
 
-    @classmethod
-    def held(cls, intercept: Tensor | None, grad: Tensor | None) -> Terms:
-        """Terms that are at hand."""
-        return cls(lambda: intercept, lambda: grad)
+    def intercept(self) -> Tensor | None:
+        """The constant."""
+        return self.constant
+
+    def grad(self) -> Tensor | None:
+        """The gradient."""
+        return self.gradient
+
+
+@sealed
+class Derived:
+    """Terms that are found when they are asked for, which few are.
+
+    Attributes:
+        form: Of the operation.
+        gradient: At the output of the topmost one, below which it is derived.
+        above: The only operation that takes the output, None for the topmost.
+    """
+
+    form: Form
+    gradient: Tensor | None
+    above: Step | None
+
+    def intercept(self) -> Tensor | None:
+        """The form's own."""
+        return finite_constant(self.form)
+
+    def grad(self) -> Tensor | None:
+        """The gradient; below the topmost, that behind the operation above times its slope."""
+        if self.above is None:
+            return self.gradient
+        behind, slope = self.above.grad, self.above.form.slope
+        return None if behind is None or slope is None else behind * slope()
+
+
+def finite_constant(form: Form) -> Tensor | None:
+    """An intercept with infinities (masked logits) as 0: the gradient that meets them is 0."""
+    intercept = form.intercept()
+    if intercept is None or surely_finite(intercept):
+        return intercept
+    return intercept.masked_fill(intercept.isinf(), 0)
 
 
 @sealed

@@ -204,8 +204,11 @@ class Tape(TorchFunctionMode):
 
         If any does, the others are constants, and follow.
         """
-        values = [self._value(tensor) for tensor in held]
+        # Before the first change in place every variable holds what it is itself.
+        values = list(map(self._views.current, held)) if self._views.changed else held
         found = [tensor for tensor in values if id(tensor) in self._known]
+        if len(found) < len(values):
+            values = [self._checked(tensor) for tensor in values]
         if not found or len(found) == len(values):
             return values, self._distinct(found), []
         inputs, (values, constants) = self._distinct(found), self._without_autograd(values)
@@ -222,8 +225,11 @@ class Tape(TorchFunctionMode):
         return seen, constants
 
     def _value(self, tensor: Tensor) -> Tensor:
-        """What a tensor holds now; refused if it depends on the input in a way not recorded."""
-        tensor = self._views.current(tensor)
+        """What a tensor holds now, as `_checked` has it."""
+        return self._checked(self._views.current(tensor))
+
+    def _checked(self, tensor: Tensor) -> Tensor:
+        """A tensor itself; refused if it depends on the input in a way not recorded."""
         if id(tensor) in self._known or id(tensor) in self._apart:
             return tensor
         if tensor.is_inference():

@@ -20,29 +20,36 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine.axis import row_sums
-from biasmatters.affine.chain import Link, linked
+from biasmatters.affine.chain import Link, Place, linked, place
 from biasmatters.affine.errors import InputError
-from biasmatters.affine.guard import surely_finite
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Point, Step
 from biasmatters.affine.walker import (
     BentFunction,
     BranchesFunction,
     Fallback,
-    Place,
     Probe,
     SplitFunction,
     Stranded,
     Walk,
-    place,
 )
 
 
 @dataclass(frozen=True)
 class WalkResult:
-    """Bias maps for the inputs, the walk's accounts, and layer maps on request."""
+    """Bias maps for the inputs, the walk's accounts, and layer maps on request.
+
+    Attributes:
+        maps: Like the inputs.
+        total: ``(N,)`` their sum.
+        fallback_mass: As in `Walk`.
+        dropped: Likewise.
+        layers: By label.
+    """
 
     maps: tuple[Tensor, ...]
+    total: Tensor
     fallback_mass: Tensor
     dropped: Tensor
     layers: dict[str, Tensor]
@@ -77,8 +84,7 @@ def walk(
         branches: The rule's split of two branches, where it has one of its own.
         bent: The rule's split of bias above a bend, likewise.
     """
-    precision = full_precision(point.output.device)
-    with torch.inference_mode(False), torch.no_grad(), precision:
+    with without_gradients(), full_precision(point.output.device):
         together = fold and not keep_layers and put_in is None
         scales = folded_scales(steps, together=together) if fold else {}
         state = Walk(split, fallback, point.samples, point.output, probe, branches, bent)
@@ -88,8 +94,8 @@ def walk(
         steps.clear()
         links = [s for s in todo if isinstance(s, Link)]
         # Inputs were looked at before the forward pass.
-        state.finite = {place(x) for x in point.inputs} | {place(s.y) for s in links if s.finite}
-        floors = {place(s.y): s.bend.low for s in links if s.bend is not None}
+        state.finite = {place(x) for x in point.inputs} | {s.at for s in links if s.finite}
+        floors = {s.at: s.bend.low for s in links if s.bend is not None}
         del links
         while todo:
             step = todo.pop()
@@ -98,8 +104,8 @@ def walk(
                 continue
             if isinstance(step, Link):
                 hand_on_together(step, state, betas, floors)
-                state.finite.discard(place(step.y))
-                floors.pop(place(step.y), None)
+                state.finite.discard(step.at)
+                floors.pop(step.at, None)
                 continue
             own = put_in is None or step.label in put_in
             tau = _total(betas.pop(id(step.output), None), step, own=own)
@@ -108,9 +114,10 @@ def walk(
             if keep_layers:
                 layers[step.label] = tau
             hand_on(step, tau, state, None if scale is None else scale(), betas)
-        maps = tuple(betas.get(id(x), torch.zeros_like(x)) for x in point.inputs)
-        refuse_nan(maps)
-    return WalkResult(maps, state.fallback_mass, state.dropped, layers)
+        maps = tuple(betas[id(x)] if id(x) in betas else torch.zeros_like(x) for x in point.inputs)
+        totals = finite_sums(maps)
+        total = totals[0] if len(totals) == 1 else torch.stack(totals).sum(0)
+    return WalkResult(maps, total, state.fallback_mass, state.dropped, layers)
 
 
 def hand_on(
@@ -166,18 +173,18 @@ def hand_on_together(
     _add(link, found, betas, own=own)
 
 
-def refuse_nan(maps: Iterable[Tensor]) -> None:
-    """A map that is not finite is never returned."""
-    for values in maps:
-        if surely_finite(values):
-            continue
-        rows = ~row_sums(values).isfinite()
-        if bool(rows.any()):
+def finite_sums(maps: Iterable[Tensor]) -> list[Tensor]:
+    """The sums of maps over all axes but the first; a map that is not finite is never returned."""
+    found = [row_sums(values) for values in maps]
+    for sums in found:
+        bad = [i for i, value in enumerate(sums.tolist()) if not math.isfinite(value)]
+        if bad:
             raise InputError(
-                f"The bias map is not finite at sample index {int(rows.nonzero()[0])}: the model "
+                f"The bias map is not finite at sample index {bad[0]}: the model "
                 "computes with infinities (or with numbers close to them) that no rule can share "
                 "out. Use torch.finfo(dtype).min for a mask's -inf, and float32 or float64."
             )
+    return found
 
 
 def _total(beta: Tensor | None, step: Step, *, own: bool) -> Tensor | None:

@@ -13,7 +13,7 @@ from biasmatters import kernels
 from biasmatters.affine.axis import per_sample
 from biasmatters.affine.bent import Bent
 from biasmatters.affine.call import Call, finite
-from biasmatters.affine.chain import Link
+from biasmatters.affine.chain import Link, Place, place
 from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.guard import surely_finite
 from biasmatters.affine.maps.branches import beside
@@ -22,6 +22,7 @@ from biasmatters.affine.masks import any_left, left_out, passing, present_throug
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.pieces import pieces
 from biasmatters.affine.precision import at_least_single
+from biasmatters.affine.sealed import sealed
 from biasmatters.affine.step import Step
 
 Fallback = Literal["uniform", "weight", "drop"]
@@ -34,16 +35,7 @@ SplitFunction = Callable[[Mixing, Tensor, Tensor, Tensor | None], tuple[Tensor, 
 Probe = Callable[[str, Mixing, Tensor, Tensor, Tensor | None], None]
 
 
-# Where a tensor begins in memory, and how many numbers it has.
-Place = tuple[int, int]
-
-
-def place(x: Tensor) -> Place:
-    """Where a tensor lies in memory."""
-    return x.data_ptr(), x.numel()
-
-
-@dataclass(frozen=True)
+@sealed
 class Stranded:
     """Bias of units without any contributing input.
 

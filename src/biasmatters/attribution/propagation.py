@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +36,7 @@ class Propagation:
     @property
     def delta(self) -> Tensor:
         """By how much the maps, with what was dropped, exceed the bias, ``(N,)``."""
-        return _total(self.walk.maps) + self.walk.dropped - self.bias
+        return self.walk.total + self.walk.dropped - self.bias
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,8 @@ class CertifiedPropagation(Propagation):
         return Attribution(
             map=made,
             target=self.point.target,
-            residual=(_total([made]) + self.walk.dropped - output).abs(),
+            residual=(row_sums(made) + self.walk.dropped - output).abs(),
             tolerance=round_off + slack,
             certificate=certificate,
             bias_share=torch.where(output == 0, torch.nan, self.bias / output),
         )
-
-
-def _total(maps: Sequence[Tensor]) -> Tensor:
-    if len(maps) == 1:
-        return row_sums(maps[0])
-    return torch.stack([row_sums(values) for values in maps]).sum(0)

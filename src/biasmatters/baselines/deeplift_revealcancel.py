@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from biasmatters.affine.axis import row_sums
 from biasmatters.affine.certify import relative
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.places import arrived, below, output_of, signal_at
 from biasmatters.affine.recording import Recording
 from biasmatters.baselines.errors import MethodError
@@ -57,7 +58,7 @@ class DeepLiftRevealCancel:
         """
         recording, reference = self._recorded(x, target)
         leaf = recording.inputs[0]
-        with torch.inference_mode(False), torch.no_grad():
+        with without_gradients():
             one = start(recording)
             found = _shares(recording, reference, one, {id(leaf)}).get(
                 id(leaf), torch.zeros_like(leaf)
@@ -81,7 +82,7 @@ class DeepLiftRevealCancel:
         """
         recording, reference = (below(part, start) for part in self._recorded(x, row_sums))
         wanted = {name: id(output_of(recording, name)) for name in layers}
-        with torch.inference_mode(False), torch.no_grad():
+        with without_gradients():
             value = signal_at(recording.steps[-1].output, signal)
             found = _shares(recording, reference, value, wanted.values())
         by_name = {name: found[key] for name, key in wanted.items() if key in found}

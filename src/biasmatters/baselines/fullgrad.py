@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.recording import Recording
 from biasmatters.baselines.errors import MethodError
 from biasmatters.baselines.modified_backward import (
@@ -69,7 +70,7 @@ class FullGrad:
         recording = recorded(self.model, x, target)
         require_pictures(recording, "FullGrad")
         leaf = recording.inputs[0].detach()
-        with torch.inference_mode(False), torch.no_grad():
+        with without_gradients():
             saliency = self._psi(recording.weights[0] * leaf, leaf)
             for term in self._terms(recording).values():
                 if term.ndim == 4 and len(term) == len(leaf):

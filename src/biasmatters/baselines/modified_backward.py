@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.places import arrived, below, output_of, signal_at
 from biasmatters.affine.recording import Options, Recording, Step, record
 from biasmatters.baselines.errors import MethodError
@@ -85,7 +86,7 @@ def _walk(
     """What arrives at wanted tensors, by their id, of a signal at the last operation's output."""
     signals = {id(recording.steps[-1].output): signal}
     found: dict[int, Tensor] = {}
-    with torch.inference_mode(False), torch.no_grad():
+    with without_gradients():
         for step in reversed(recording.steps):
             here = signals.pop(id(step.output), None)
             if here is None:

@@ -2,9 +2,44 @@
 
 They need numba (``pip install 'biasmatters[fast]'``) and tensors that lie in a processor's memory
 in torch's own order. Where either is missing, the engine goes by torch's operations alone, on any
-device; the results are the same up to round-off.
+device; the results are the same up to round-off. Numba is loaded with the first module of loops
+that is asked for, as in ``kernels.bends.carry``: `fit` says whether there is one.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from biasmatters.kernels.availability import available, fit, without_kernels
 
-__all__ = ["available", "fit", "without_kernels"]
+if TYPE_CHECKING:
+    from biasmatters.kernels import (
+        bends,
+        borders,
+        branches,
+        channels,
+        constants,
+        cuts,
+        dense,
+        even,
+        exponentials,
+        patches,
+        points,
+        pools,
+        shares,
+        totals,
+        window_plan,
+        windows,
+    )
+else:
+    # Hidden from mypy, which would take any name for one of these.
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "available", "bends", "borders", "branches", "channels", "constants", "cuts", "dense", "even",
+    "exponentials", "fit", "patches", "points", "pools", "shares", "totals", "window_plan",
+    "windows", "without_kernels",
+]  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.constants import slopes_of
-from biasmatters.kernels.machine_code import Kernel, compiled, limits_of, planes, run
+from biasmatters.kernels.machine_code import Kernel, any_in, blank, compiled, limits_of, planes, run
 
 
 @compiled
@@ -150,6 +150,11 @@ def weigh(grad: Tensor, y: Tensor, bounds: Tensor) -> Tensor:
     return pass_back(grad, y, None, bounds)[1]
 
 
+def saw_finite(sums: Tensor) -> bool:
+    """Whether all entries of y were finite, by what `weigh` returned."""
+    return not any_in(sums.numpy()[..., 4])
+
+
 def pass_back(
     grad: Tensor, y: Tensor, gain: Tensor | None, bounds: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -164,7 +169,7 @@ def pass_back(
     Returns:
         ``1[passes] G gain`` like y, and what `weigh` returns.
     """
-    below, values = y.new_empty(y.shape), planes(y)
+    below, values = blank(y), planes(y)
     out = np.empty((len(values), 5), values.dtype)
     slopes = slopes_of(gain, y)
     _run(_pass_back, y, planes(grad), values, slopes, bounds.numpy(), out, planes(below))
@@ -186,7 +191,7 @@ def carry(
     Returns:
         That, and for each plane ``(N, C)`` the sum of ``|beta + G h|`` where units hold a bound.
     """
-    share, lost = y.new_empty(y.shape), y.new_empty(y.shape[0] * y.shape[1])
+    share, lost = blank(y), y.new_empty(y.shape[0] * y.shape[1])
     end = bounds.numpy(), planes(share), lost.numpy()
     if grad is None:
         if beta is None:
@@ -200,7 +205,7 @@ def carry(
 
 def strand(beta: Tensor | None, grad: Tensor | None, y: Tensor, bounds: Tensor) -> Tensor:
     """The bias of the units that hold a bound, ``beta + G h``, 0 elsewhere; as in `carry`."""
-    out = y.new_empty(y.shape)
+    out = blank(y)
     arrays = [planes(t) for t in (_or_nothing(beta, y), _or_nothing(grad, y), y)]
     _run(_strand, y, *arrays, bounds.numpy(), planes(out))
     return out
@@ -228,9 +233,9 @@ def share(
     limits = limits_of(least, arrays[0])
     _run(_share, y, *arrays, limits, planes(quotient), left.numpy())
     mass = left.reshape(y.shape[:2]).sum(1)
-    if not mass.numpy().any():
+    if not any_in(mass.numpy()):
         return quotient, mass, None
-    kept = y.new_empty(y.shape)
+    kept = blank(y)
     _run(_keep_back, y, *arrays, planes(quotient), planes(kept))
     return quotient, mass, kept
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, limits_of, run
+from biasmatters.kernels.machine_code import any_in, blank, compiled, limits_of, run
 from biasmatters.kernels.shares import ROW, flat, present, strand
 
 Shares = Literal["even", "by size"]
@@ -59,7 +59,7 @@ def meet(
     Returns:
         What the branches get, and the tau that meets no branch, None for none.
     """
-    out = tau.new_empty(tau.shape), tau.new_empty(tau.shape)
+    out = blank(tau), blank(tau)
     lost, streams = tau.new_empty(-(-tau.numel() // ROW)), [flat(t) for t in (tau, *values)]
     run(
         _meet,
@@ -73,7 +73,7 @@ def meet(
         *(flat(t) for t in out),
         lost.numpy(),
     )
-    if not lost.numpy().any():
+    if not any_in(lost.numpy()):
         return out, None
     first, second = ((v * f).abs() for v, f in zip(values, factors, strict=True))
     if shares == "even":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import Task, compiled, run, run_all, stacks
+from biasmatters.kernels.machine_code import Task, blank, compiled, run, run_all, stacks
 
 # Places of a plane that are added up at a time, so that they stay in the first cache.
 SPAN = 2048
@@ -168,8 +169,14 @@ def sum_sizes(bent: Sequence[Any], units: Any) -> Any:
 
 def all_but(apart: Tensor, count: int) -> Any:
     """The numbers below a count, without some."""
-    units = np.arange(count)
+    units = _below(count)
     return np.delete(units, apart.numpy()) if apart.numel() else units
+
+
+@lru_cache(maxsize=256)
+def _below(count: int) -> Any:
+    """The numbers below a count; nobody may write to them."""
+    return np.arange(count)
 
 
 def arrays_of(bent: tuple[Tensor, Tensor, Tensor, Tensor, Tensor]) -> tuple[Any, ...]:
@@ -186,7 +193,7 @@ def give(x: Tensor, present: Tensor, rest: Tensor | None = None) -> Tensor:
         present: ``(N, 1, *space)`` what entries get that are not 0.
         rest: Likewise, what all of them get besides, None for nothing.
     """
-    out = x.new_empty(x.shape)
+    out = blank(x)
     more = None if rest is None else stacks(rest)[:, 0]
     run_all(hand_out(stacks(x), stacks(present)[:, 0], more, stacks(out)))
     return out

@@ -1,6 +1,6 @@
 """Constants per channel between a mixing operation and a bend: what they come to, and their share.
 
-By numpy, which takes less time than torch for so few numbers.
+By loops and numpy, which take less time than torch for so few numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array
+from biasmatters.kernels.machine_code import array, compiled
+
+
+@compiled
+def _add_up(shifts: Any, total: Any) -> None:
+    zero = shifts.dtype.type(0)
+    for c in range(shifts.shape[1]):
+        total[c] = zero
+        for k in range(shifts.shape[0]):
+            # The gradient that meets an infinite one is 0.
+            shifts[k, c] = zero if np.isinf(shifts[k, c]) else shifts[k, c]
+            total[c] += shifts[k, c]
+
+
+@compiled
+def _weigh(sums: Any, shifts: Any, out: Any) -> None:
+    zero, count = sums.dtype.type(0), shifts.shape[0]
+    for n in range(sums.shape[0]):
+        values = sums[n]
+        for k in range(count):
+            share, size = zero, zero
+            for c in range(values.shape[0]):
+                share += values[c, 2] * shifts[k, c]
+                size += values[c, 3] * abs(shifts[k, c])
+            out[k, 0, n], out[k, 1, n] = share, size
+        held, held_size = zero, zero
+        for c in range(values.shape[0]):
+            held += values[c, 0]
+            held_size += values[c, 1]
+        out[count, 0, n], out[count, 1, n] = held, held_size
 
 
 def compose(
@@ -35,22 +64,33 @@ def compose(
     with np.errstate(all="ignore"):
         for slope, shift in laws:
             if shift is not None:
-                values = array(shift.to(like.dtype))
+                values = _as_array(shift, like)
                 shifts.append(values if gain is None else values * gain)
             if slope is not None:
-                values = array(slope.to(like.dtype))
+                values = _as_array(slope, like)
                 gain = values if gain is None else values * gain
-        stacked = np.array(shifts) if shifts else array(like.new_empty(0, like.shape[1]))
-        stacked[np.isinf(stacked)] = 0  # the gradient that meets them is 0
-        shift = torch.from_numpy(np.add.reduce(stacked, 0))
-    return torch.from_numpy(stacked), shift, None if gain is None else torch.from_numpy(gain)
+    stacked = np.array(shifts) if shifts else array(like.new_empty(0, like.shape[1]))
+    total = np.empty(stacked.shape[1], stacked.dtype)
+    _add_up(stacked, total)
+    composed = None if gain is None else torch.from_numpy(gain)
+    return torch.from_numpy(stacked), torch.from_numpy(total), composed
+
+
+def _as_array(values: Tensor, like: Tensor) -> Any:
+    """In the format of another tensor."""
+    return array(values if values.dtype == like.dtype else values.to(like.dtype))
+
+
+def no_zero(gain: Tensor) -> bool:
+    """Whether no slope is 0."""
+    return int(np.count_nonzero(gain.numpy())) == gain.numel()
 
 
 def slopes_of(gain: Tensor | None, like: Tensor) -> Any:
     """A gain ``(C,)`` as kernels take it, None for 1, in the format of ``(N, C, *space)``."""
     if gain is None:
         return _ones(like.shape[1], like.dtype)
-    return np.ascontiguousarray(array(gain.to(like.dtype)))
+    return np.ascontiguousarray(_as_array(gain, like))
 
 
 @lru_cache(maxsize=64)
@@ -73,12 +113,9 @@ def weigh(
         The bias of each shift and the sum of its sizes, ``(N,)`` each; and both for what units hold
         at the bend, None where nothing is held.
     """
-    values = sums.numpy()
-    passed, passed_size = values[..., 2], values[..., 3]
-    with np.errstate(all="ignore"):
-        found = [(passed @ shift, passed_size @ np.abs(shift)) for shift in shifts.numpy()]
-        held = np.add.reduce(values[..., :2], 1) if holds else None
-    rows = [(torch.from_numpy(share), torch.from_numpy(size)) for share, size in found]
-    if held is None:
-        return rows, None
-    return rows, (torch.from_numpy(held[:, 0]), torch.from_numpy(held[:, 1]))
+    values, constants = sums.numpy(), shifts.numpy()
+    count = len(constants)
+    out = np.empty((count + 1, 2, len(values)), values.dtype)
+    _weigh(values, constants, out)
+    found = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in out[: count + holds]]
+    return found[:count], found[count] if holds else None

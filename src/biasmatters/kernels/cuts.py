@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -14,8 +14,7 @@ from biasmatters.kernels.machine_code import array, compiled, run
 BLOCK = 64
 
 
-@dataclass(frozen=True)
-class Cuts:
+class Cuts(NamedTuple):
     """Where a weight ``(P, Q)`` is 0, in arrays of integers.
 
     Attributes:
@@ -51,12 +50,19 @@ def _count_zeros(start: int, stop: int, weight: Any, counts: Any) -> None:
 
 @compiled
 def _list_zeros(
-    weight: Any, counts: Any, firsts: Any, units: Any, channels: Any, missing: Any
-) -> int:
-    """List the zeros of each row that has any, and count those of columns; how many rows."""
-    rows, found, zero = 0, 0, weight.dtype.type(0)
+    weight: Any, counts: Any, whole: Any, units: Any, firsts: Any, channels: Any, dead: Any
+) -> tuple[int, int, int]:
+    """List rows without zeros, those with, the zeros of these, and columns of nothing else.
+
+    It says how many rows of the first kind there are, how many of the second, and how many columns.
+    """
+    wholes, rows, deads, found, zero = 0, 0, 0, 0, weight.dtype.type(0)
+    missing = np.zeros(weight.shape[1], np.int64)
+    firsts[0] = 0
     for p in range(weight.shape[0]):
         if counts[p] == 0:
+            whole[wholes] = p
+            wholes += 1
             continue
         row, end = weight[p], found + counts[p]
         for first in range(0, len(row), BLOCK):
@@ -71,20 +77,31 @@ def _list_zeros(
                     found += 1
         units[rows], firsts[rows + 1] = p, found
         rows += 1
-    return rows
+    for q in range(len(missing)):
+        if missing[q] == weight.shape[0]:
+            dead[deads] = q
+            deads += 1
+    return wholes, rows, deads
 
 
 def find_cuts(weight: Tensor) -> Cuts:
     """Where a weight ``(P, Q)`` is 0."""
     values = array(weight)
-    everything, none = np.arange(len(values)), np.zeros(0, np.int64)
-    counts = np.empty(len(values), np.int64)
-    run(_count_zeros, len(values), values.size, values, counts)
-    count = int(counts.sum())
-    if not count:
-        return Cuts(everything, none, np.zeros(1, np.int64), none, none)
-    units, firsts = np.zeros(len(values), np.int64), np.zeros(len(values) + 1, np.int64)
-    channels, missing = np.empty(count, np.int64), np.zeros(values.shape[1], np.int64)
-    rows = _list_zeros(values, counts, firsts, units, channels, missing)
-    dead = np.flatnonzero(missing == len(values))
-    return Cuts(everything[counts == 0], units[:rows], firsts[: rows + 1], channels, dead)
+    height, width = values.shape
+    counts = np.empty(height, np.int64)
+    run(_count_zeros, height, values.size, values, counts)
+    found = int(np.add.reduce(counts))
+    if not found:
+        return _without(height)
+    whole, units, firsts, channels, dead = (
+        np.empty(size, np.int64) for size in (height, height, height + 1, found, width)
+    )
+    wholes, rows, deads = _list_zeros(values, counts, whole, units, firsts, channels, dead)
+    return Cuts(whole[:wholes], units[:rows], firsts[: rows + 1], channels, dead[:deads])
+
+
+@lru_cache(maxsize=256)
+def _without(height: int) -> Cuts:
+    """No zeros at all; nobody may write to it."""
+    none = np.zeros(0, np.int64)
+    return Cuts(np.arange(height), none, np.zeros(1, np.int64), none, none)

@@ -8,34 +8,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, limits_of, run
+from biasmatters.kernels.machine_code import any_in, array, compiled, limits_of, run, summed
 
 
 @compiled
-def _total(even: bool, w: Any, s: Any) -> Any:
-    total = w.dtype.type(0)
+def _total(even: bool, w: Any, x: Any) -> Any:
+    zero, one = w.dtype.type(0), w.dtype.type(1)
+    total = zero
     if even:
         for q in range(len(w)):
-            total += s[q] if w[q] != 0 else w.dtype.type(0)
+            total += one if (w[q] != zero) & (x[q] != zero) else zero
     else:
         for q in range(len(w)):
-            total += s[q] * abs(w[q])
+            total += abs(w[q]) * abs(x[q])
     return total
 
 
 @compiled
 def _hand_out(even: bool, w: Any, each: Any, gets: Any) -> None:
+    zero = w.dtype.type(0)
     if even:
         for q in range(len(w)):
-            gets[q] += each if w[q] != 0 else w.dtype.type(0)
+            gets[q] += each if w[q] != zero else zero
     else:
         for q in range(len(w)):
             gets[q] += each * abs(w[q])
 
 
 @compiled
+def _weigh(even: bool, x: Any, gets: Any) -> None:
+    """What the inputs themselves have to do with it, once for all units."""
+    zero = x.dtype.type(0)
+    if even:
+        for q in range(len(x)):
+            gets[q] = gets[q] if x[q] != zero else zero
+    else:
+        for q in range(len(x)):
+            gets[q] *= abs(x[q])
+
+
+@compiled
 def _rows(
-    start: int, stop: int, parts: int, even: bool, weight: Any, sizes: Any, tau: Any, least: Any,
+    start: int, stop: int, parts: int, even: bool, weight: Any, x: Any, tau: Any, least: Any,
     beta: Any, lost: Any
 ) -> None:  # fmt: skip
     units, zero = weight.shape[0], weight.dtype.type(0)
@@ -44,34 +58,34 @@ def _rows(
             for n in range(tau.shape[0]):
                 t = tau[n, p]
                 if t != zero:
-                    total = _total(even, weight[p], sizes[n])
+                    total = _total(even, weight[p], x[n])
                     if total > max(least[1], least[0] * abs(t)):
                         _hand_out(even, weight[p], t / total, beta[part, n])
                     else:
                         lost[n, p] = t
+        for n in range(tau.shape[0]):
+            _weigh(even, x[n], beta[part, n])
 
 
 def split(
-    weight: Tensor, sizes: Tensor, tau: Tensor, least: tuple[float, float], *, even: bool
+    weight: Tensor, x: Tensor, tau: Tensor, least: tuple[float, float], *, even: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Split tau in proportion to ``|w[p, q]| s[q]``, or to ``1[w[p, q] != 0] s[q]``.
+    """Split tau in proportion to ``|w[p, q] x[q]|``, or to ``1[w[p, q] x[q] != 0]``.
 
     Args:
         weight: ``(P, Q)``.
-        sizes: ``(N, Q)`` s, not negative.
+        x: ``(N, Q)``.
         tau: ``(N, P)``; where it is 0 nothing is read.
         least: As in `biasmatters.kernels.shares.divide`.
-        even: Whether weights count alike.
+        even: Whether connections count alike.
 
     Returns:
         ``(N, Q)``, and the tau of units that have no inputs, None for none.
     """
     parts = max(1, min(torch.get_num_threads(), weight.numel() >> 18))
-    values, counts, bias = array(weight), array(sizes), array(tau)
-    beta, lost = np.zeros((parts, *counts.shape), bias.dtype), np.zeros_like(bias)
-    arrays = values, counts, bias, limits_of(least, bias), beta, lost
+    values, inputs, bias = array(weight), array(x), array(tau)
+    beta, lost = np.zeros((parts, *inputs.shape), bias.dtype), np.zeros(bias.shape, bias.dtype)
+    arrays = values, inputs, bias, limits_of(least, bias), beta, lost
     run(_rows, parts, values.size * len(bias), parts, even, *arrays)
-    with np.errstate(all="ignore"):
-        total = np.add.reduce(beta, 0) if parts > 1 else beta[0]
-        total *= counts
-    return torch.from_numpy(total), torch.from_numpy(lost) if lost.any() else None
+    total = summed(beta, 0) if parts > 1 else torch.from_numpy(beta[0])
+    return total, torch.from_numpy(lost) if any_in(lost) else None

@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from biasmatters.kernels import channels
-from biasmatters.kernels.machine_code import limits_of, run_all, stacks, summed
+from biasmatters.kernels.machine_code import any_in, blank, limits_of, run_all, stacks, summed
 from biasmatters.kernels.window_plan import plan_of
 from biasmatters.kernels.windows import finish_lost, split_planes
 
@@ -54,10 +54,10 @@ def split_bent(
     how = _ones(prod(weight.shape[2:]), inputs.dtype), plan
     limits, plane, lost = limits_of(least, inputs), np.empty_like(count), np.empty_like(sums[0])
     splitting, missed = split_planes(count, sums[0], *how, "count", limits, plane, lost)
-    out = x.new_empty(x.shape)
+    out = blank(x)
     giving = channels.hand_out(inputs, plane, None, stacks(out))
     # Where no constant is held, as good as always nothing is left to give besides.
-    holds = bool(above[-1][2:].any())
+    holds = any_in(above[-1][2:])
     run_all(adding, splitting, *([] if holds else [giving]))
     if finish_lost(missed, lost):
         sizes = channels.sum_sizes(above, units)
@@ -65,7 +65,7 @@ def split_bent(
         mass = np.concatenate([mass, sizes], 1)
         with np.errstate(all="ignore"):
             sums[1] += lost
-    if not mass.any():
+    if not any_in(mass):
         if holds:
             run_all(giving)
         return out, None, None

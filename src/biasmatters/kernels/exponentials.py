@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.machine_code import blank, compiled, run
 
 # An absent input's z; exponents from which on there is none; what is nothing beside the largest.
 ABSENT, NONE, NOTHING = np.float32(1e38), np.float32(-1e7), np.float32(-126)
@@ -182,7 +182,7 @@ def split(
     largest = float(x.abs().amax()) * float(factors.amax())
     if not largest <= MOST:
         return None
-    beta, missed = x.new_empty(x.shape), torch.zeros(x.shape[0] * x.shape[1], dtype=torch.int64)
+    beta, missed = blank(x), torch.zeros(x.shape[0] * x.shape[1], dtype=torch.int64)
     geometry = np.array([n for pair in padding for n in pair] + [*dilation, *stride], np.int64)
     run(
         _split,

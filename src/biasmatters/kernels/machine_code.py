@@ -118,6 +118,16 @@ def _in_turns(tasks: Sequence[Task]) -> bool:
     return True
 
 
+def blank(like: Tensor) -> Tensor:
+    """Room for as many numbers as another tensor has, in torch's own order."""
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
+
+
+def any_in(values: Any) -> bool:
+    """Whether any number of an array is not 0; its own method takes five times as long."""
+    return bool(np.count_nonzero(values))
+
+
 # Numpy makes a view in less time than torch.
 
 

@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from biasmatters.kernels.cuts import Cuts
-from biasmatters.kernels.machine_code import array, compiled, limits_of, run, stacks, summed
+from biasmatters.kernels.machine_code import (
+    any_in,
+    array,
+    blank,
+    compiled,
+    limits_of,
+    run,
+    stacks,
+    summed,
+)
 
 # Places that are worked on at a time, so that a sum over channels stays in the first cache.
 SPAN = 1024
@@ -255,7 +264,7 @@ def split(x: Tensor, tau: Tensor, cuts: Cuts, *, to_all: bool) -> tuple[Tensor, 
     Returns:
         Like x, and whether some units have no inputs.
     """
-    beta, inputs = x.new_empty(x.shape), stacks(x)
+    beta, inputs = blank(x), stacks(x)
     spans = -(-inputs.shape[2] // SPAN)
     missed = torch.zeros(len(x) * spans, dtype=torch.long)
     run(
@@ -291,7 +300,7 @@ def split_bent(
         Like x; the size of the bias that went evenly to all, ``(N,)``; and the sum of what has no
         input in reach at all, likewise, None for nothing.
     """
-    beta, inputs = x.new_empty(x.shape), stacks(x)
+    beta, inputs = blank(x), stacks(x)
     spans = -(-inputs.shape[2] // SPAN)
     mass, lost = np.empty((2, len(x), spans), inputs.dtype)
     above, grad, y, shift, bounds = bent
@@ -312,7 +321,7 @@ def split_bent(
         mass.reshape(-1),
         lost.reshape(-1),
     )
-    some_lost = len(cuts.units) and lost.any()
+    some_lost = len(cuts.units) and any_in(lost)
     orphans = summed(lost, 1) if some_lost else None
     return beta, summed(mass, 1), orphans
 

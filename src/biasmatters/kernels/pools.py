@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import compiled, run
+from biasmatters.kernels.machine_code import blank, compiled, run
 
 
 @compiled
@@ -66,7 +66,7 @@ def route(
     Returns:
         Like x; None if an output with bias is in no entry of its window, as with NaN.
     """
-    out = x.new_empty(x.shape)
+    out = blank(x)
     missed = torch.zeros(x.shape[0] * x.shape[1], dtype=torch.int64)
     geometry = np.array([*kernel, *stride, *padding, *dilation], np.int64)
     arrays = [t.detach().numpy() for t in (x, y, tau)]

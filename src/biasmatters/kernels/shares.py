@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, limits_of, run
+from biasmatters.kernels.machine_code import array, blank, compiled, limits_of, run
 
 # Numbers that are worked on at a time.
 ROW = 1 << 13
@@ -51,18 +51,23 @@ def _present(start: int, stop: int, row: int, x: Any, out: Any) -> None:
 
 
 @compiled
-def _zeros(start: int, stop: int, weight: Any, by_row: Any, by_column: Any) -> int:
-    zero, some = weight.dtype.type(0), 0
-    for row in range(start, stop):
+def _any_zero(values: Any) -> bool:
+    zero, found = values.dtype.type(0), 0
+    for i in range(len(values)):
+        found += 1 if values[i] == zero else 0
+    return found > 0
+
+
+@compiled
+def _zeros(weight: Any, by_row: Any, by_column: Any) -> None:
+    zero = weight.dtype.type(0)
+    for row in range(weight.shape[0]):
         for column in range(weight.shape[1]):
             found, values = 0, weight[row, column]
             for i in range(len(values)):
                 found += 1 if values[i] == zero else 0
-            if found:
-                by_row[row] += found
-                by_column[column] += found
-                some += found
-    return some
+            by_row[row] += found
+            by_column[column] += found
 
 
 def flat(tensor: Tensor) -> Any:
@@ -93,22 +98,23 @@ def divide(tau: Tensor, total: Tensor, least: tuple[float, float]) -> tuple[Tens
 
 def strand(tau: Tensor, total: Tensor, least: tuple[float, float]) -> Tensor:
     """The tau that meets no total, 0 elsewhere; as in `divide`."""
-    out, bias = tau.new_empty(tau.shape), flat(tau)
+    out, bias = blank(tau), flat(tau)
     _run(_strand, tau, bias, flat(total), limits_of(least, bias), flat(out))
     return out
 
 
 def present(x: Tensor) -> Tensor:
     """1 where x is not 0, else 0."""
-    out = x.new_empty(x.shape)
+    out = blank(x)
     _run(_present, x, flat(x), flat(out))
     return out
 
 
 def zeros(weight: Tensor) -> tuple[Tensor, Tensor] | None:
     """How many zeros each row and each column of ``(rows, columns, *rest)`` has, None without."""
+    if not _any_zero(flat(weight)):
+        return None
     rows = array(weight).reshape(*weight.shape[:2], -1)
     by_row, by_column = np.zeros(rows.shape[0], np.int64), np.zeros(rows.shape[1], np.int64)
-    if not _zeros(0, len(rows), rows, by_row, by_column):
-        return None
+    _zeros(rows, by_row, by_column)
     return torch.from_numpy(by_row), torch.from_numpy(by_column)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from biasmatters.kernels.machine_code import array, compiled, limits_of, run
+from biasmatters.kernels.machine_code import any_in, array, blank, compiled, limits_of, run
 
 # Places that are added up at a time: a sum of sums keeps what one long sum would round off.
 SPAN = 2048
@@ -63,9 +63,9 @@ def split(
     Returns:
         Like x, and the tau of rows without any input, None for none.
     """
-    rows, beta, lost = tau.numel(), x.new_empty(x.shape), tau.new_empty(tau.shape)
+    rows, beta, lost = tau.numel(), blank(x), blank(tau)
     values, left = array(x).reshape(rows, -1), array(lost).reshape(-1)
     bias, gets = array(tau).reshape(-1), array(beta).reshape(rows, -1)
     arrays = values, bias, limits_of(least, values), gets, left
     run(_split, rows, 2 * values.size, even, values.dtype.type(factor), *arrays)
-    return beta, lost if left.any() else None
+    return beta, lost if any_in(left) else None

@@ -20,7 +20,9 @@ from torch import Tensor
 from biasmatters.kernels.constants import slopes_of
 from biasmatters.kernels.machine_code import (
     Task,
+    any_in,
     array,
+    blank,
     compiled,
     limits_of,
     planes,
@@ -269,7 +271,7 @@ def split(
     Returns:
         Like x, and the tau of units without any input, None for none.
     """
-    beta, lost = x.new_empty(x.shape), tau.new_empty(tau.shape)
+    beta, lost = blank(x), blank(tau)
     plan = plan_of(x, tau, taps, padding, dilation, stride)
     arrays = planes(x), planes(tau), _kernels(taps)
     out = planes(beta), planes(lost)
@@ -306,7 +308,7 @@ def finish_lost(missed: Any, lost: Any) -> bool:
 
     Without others nothing is written.
     """
-    if not missed.any():
+    if not any_in(missed):
         return False
     lost[missed == 0] = 0  # only the others were written
     return True
@@ -437,7 +439,7 @@ def split_bent(
         Like x; the size of the bias that went evenly to all, ``(N,)``; and the sum of what has no
         input in reach at all, likewise, None for nothing.
     """
-    beta, inputs = x.new_empty(x.shape), planes(x)
+    beta, inputs = blank(x), planes(x)
     mass, lost = np.empty(len(inputs), inputs.dtype), np.empty((len(inputs), 2), inputs.dtype)
     run(
         _split_bent,
@@ -455,7 +457,7 @@ def split_bent(
         lost,
     )
     total = summed(mass.reshape(x.shape[:2]), 1)
-    if not lost[:, 1].any():
+    if not any_in(lost[:, 1]):
         return beta, total, None
     return beta, total, summed(lost[:, 0].reshape(x.shape[:2]), 1)
 

@@ -33,15 +33,13 @@ def split_in_cache(
         return None
     if not kernels.fit(x, tau, mixing.weight) or not _by_channel(scale):
         return None
-    from biasmatters.kernels import exponentials
-
     factors = mixing.weight.detach().abs().squeeze(1).double() * (math.log2(math.e) / temperature)
     if scale is not None:
         factors = factors * scale[0, :, :1, :1].abs()
-    if bool(((mixing.weight.squeeze(1) != 0) & (factors < exponentials.LEAST)).any()):
+    if bool(((mixing.weight.squeeze(1) != 0) & (factors < kernels.exponentials.LEAST)).any()):
         return None  # in single precision it would look like no connection at all
     factors = factors.to(x.dtype)
-    found = exponentials.split(
+    found = kernels.exponentials.split(
         sign, x, factors, tau, mixing.padding, mixing.dilation, mixing.stride
     )
     if found is None:

@@ -80,9 +80,7 @@ class Proportional:
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """As `SplitsBranches` has it."""
-        from biasmatters.kernels import branches
-
-        return branches.meet(tau, values, factors, "by size", _bounds(tau))
+        return kernels.branches.meet(tau, values, factors, "by size", _bounds(tau))
 
 
 def _below_bend(
@@ -91,14 +89,12 @@ def _below_bend(
     """Two linear maps, and the fallback where there is bias that meets no contribution."""
     if not isinstance(mixing, ConvMap) or not kernels.fit(x, bent.y):
         return None
-    from biasmatters.kernels import bends
-
     sizes = mixing.power(1, x)
     size = x if bent.floor >= 0 or bool(x.amin() >= 0) else x.abs()
     total = sizes.forward(size)
     if mixing.a_point and kernels.fit(total, size):
         return _at_points(mixing, sizes, size, bent, total)
-    share, mass, left = bends.share(bent.parts(), total, _bounds(bent.y))
+    share, mass, left = kernels.bends.share(bent.parts(), total, _bounds(bent.y))
     beta = sizes.transpose(share).mul_(size)
     if left is None:
         return beta, mass, None
@@ -110,30 +106,24 @@ def _at_points(
     conv: ConvMap, sizes: Linear, size: Tensor, bent: Bent, total: Tensor
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The same where outputs and inputs lie at the same places."""
-    from biasmatters.kernels import points
-
     parts = bent.parts()
-    rest, mass = points.share_bent(parts, total, _bounds(bent.y))
+    rest, mass = kernels.points.share_bent(parts, total, _bounds(bent.y))
     beta = sizes.transpose(total).contiguous()
     if not mass.numpy().any():
         return beta.mul_(size), mass, None
-    return beta, mass, points.finish(parts, total, rest, conv.cuts, size, beta)
+    return beta, mass, kernels.points.finish(parts, total, rest, conv.cuts, size, beta)
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
     """Through a dense layer of which each row is read once."""
     if not isinstance(mixing, DenseMap) or not mixing.by_kernel(x, tau):
         return None
-    from biasmatters.kernels import dense
-
-    return dense.split(mixing.weight, x.abs(), tau, _bounds(tau), even=False)
+    return kernels.dense.split(mixing.weight, x, tau, _bounds(tau), even=False)
 
 
 def _by_kernel(tau: Tensor, total: Tensor) -> tuple[Tensor, Tensor | None]:
     """Bias over the total, written over it, and that of units without any."""
-    from biasmatters.kernels import shares
-
-    return shares.divide(tau, total, _bounds(tau))
+    return kernels.shares.divide(tau, total, _bounds(tau))
 
 
 def _bounds(tau: Tensor) -> tuple[float, float]:

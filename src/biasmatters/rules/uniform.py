@@ -72,15 +72,11 @@ class Uniform:
         self, values: tuple[Tensor, Tensor], factors: tuple[float, float], tau: Tensor
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """As `SplitsBranches` has it."""
-        from biasmatters.kernels import branches
-
-        return branches.meet(tau, values, factors, "even", COUNTED)
+        return kernels.branches.meet(tau, values, factors, "even", COUNTED)
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
     """Through a dense layer of which each row is read once."""
     if not isinstance(mixing, DenseMap) or not kernels.fit(x, tau) or not mixing.by_kernel(x):
         return None
-    from biasmatters.kernels import dense, shares
-
-    return dense.split(mixing.weight, shares.present(x), tau, COUNTED, even=True)
+    return kernels.dense.split(mixing.weight, x, tau, COUNTED, even=True)

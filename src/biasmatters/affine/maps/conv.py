@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ from biasmatters import kernels
 from biasmatters.affine.maps.counting import Holes, counting, find_holes
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
+from biasmatters.affine.sealed import sealed
 
 if TYPE_CHECKING:
     from biasmatters.kernels.cuts import Cuts
@@ -60,7 +61,7 @@ def _by_products(weight: Tensor, stride: Sequence[int], like: Tensor) -> Linear:
     return Linear(forward, transpose)
 
 
-@dataclass(frozen=True)
+@sealed
 class ConvMap:
     """A convolution without its bias.
 
@@ -149,9 +150,7 @@ class ConvMap:
     @cached_property
     def cuts(self) -> Cuts:
         """Where the kernel of a point is 0, as `biasmatters.kernels.points` takes it; likewise."""
-        from biasmatters.kernels.cuts import find_cuts
-
-        return find_cuts(self.weight.detach().flatten(1))
+        return kernels.cuts.find_cuts(self.weight.detach().flatten(1))
 
     def linear(self, weight: Tensor, groups: int, like: Tensor) -> Linear:
         """The same convolution with another kernel."""
@@ -201,10 +200,8 @@ class ConvMap:
         """
         patches = self.weight.flatten(1).T @ tau.flatten(2)
         if kernels.fit(patches):
-            from biasmatters.kernels.patches import fold
-
             how = (self.weight.shape[2:], self.padding, self.dilation, self.stride)
-            return fold(patches, like, tau.shape[2:], *how)
+            return kernels.patches.fold(patches, like, tau.shape[2:], *how)
         (top, bottom), (left, right) = self.padding
         height, width = like.shape[2:]
         even = top == bottom and left == right

@@ -115,9 +115,7 @@ def find_holes(weight: Tensor, groups: int) -> Holes | None:
 def _count_zeros(weight: Tensor) -> tuple[Tensor, Tensor] | None:
     """How many zeros each row and each column has, None where there are none."""
     if kernels.fit(weight):
-        from biasmatters.kernels import shares
-
-        return shares.zeros(weight)
+        return kernels.shares.zeros(weight)
     if all_present(weight):
         return None
     zeros = _where_zero(weight)

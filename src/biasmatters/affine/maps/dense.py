@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from biasmatters import kernels
 from biasmatters.affine.maps.by_samples import BySamples
 from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to, ranges
+from biasmatters.affine.sealed import sealed
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
@@ -19,7 +19,7 @@ LARGE = 1 << 22
 SAMPLES = 8
 
 
-@dataclass(frozen=True)
+@sealed
 class DenseMap(BySamples):
     """``out[..., p] = sum_q weight[p, q] x[..., q]`` with ``weight`` of shape ``(P, Q)``."""
 
@@ -160,7 +160,7 @@ def _holes(weight: Tensor) -> tuple[Tensor, Tensor] | None:
     return rows_found, columns
 
 
-@dataclass(frozen=True)
+@sealed
 class MatmulMap:
     """``out = matrix @ x`` over the last two axes, leading axes broadcast.
 
@@ -193,7 +193,7 @@ class MatmulMap:
         )
 
 
-@dataclass(frozen=True)
+@sealed
 class RightMatmulMap:
     """``out = x @ matrix`` over the last two axes, leading axes broadcast.
 

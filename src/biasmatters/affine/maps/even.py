@@ -67,28 +67,24 @@ def share_bent_evenly(
     """
     if not isinstance(mixing, ConvMap) or mixing.groups > 1:
         return None
-    if not kernels.fit(x, bent.y, mixing.weight):
-        return None
     if not mixing.a_point:
         return _bent_in_windows(mixing, x, bent)
-    if _many(mixing):
+    if not kernels.fit(x, bent.y, mixing.weight) or _many(mixing):
         return None
-    from biasmatters.kernels import points
-
-    return points.split_bent(x, bent.parts(), mixing.cuts)
+    return kernels.points.split_bent(x, bent.parts(), mixing.cuts)
 
 
 def _bent_in_windows(
     conv: ConvMap, x: Tensor, bent: Bent
 ) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
     """One plane of sums stands for all units without zeros; the others, if few, are split apart."""
-    holes = conv.holes
-    if holes is None or not holes.by_rows or not fits_planes(conv, x, bent.y):
+    if not fits_planes(conv, x, bent.y):
         return None
-    from biasmatters.kernels import even
-
+    holes = conv.holes
+    if holes is None or not holes.by_rows:
+        return None
     how = (conv.padding, conv.dilation, conv.stride)
-    found = even.split_bent(x, bent.parts(), conv.weight, holes.places, *how, COUNTED)
+    found = kernels.even.split_bent(x, bent.parts(), conv.weight, holes.places, *how, COUNTED)
     if not holes.some:
         return found
     beta, mass, orphans = found
@@ -141,14 +137,12 @@ def _at_points(
     conv: ConvMap, x: Tensor, tau: Tensor, to_all: bool
 ) -> tuple[Tensor, Tensor | None] | None:
     """Where outputs and inputs lie at the same places; None if many coefficients are 0."""
-    from biasmatters.kernels import points, shares
-
     if _many(conv):
         return None
-    beta, some_without = points.split(x, tau, conv.cuts, to_all=to_all)
+    beta, some_without = kernels.points.split(x, tau, conv.cuts, to_all=to_all)
     if not some_without:
         return beta, None
-    seen = torch.ones_like(x) if to_all else shares.present(x)
+    seen = torch.ones_like(x) if to_all else kernels.shares.present(x)
     lost = tau.masked_fill(
         conv.linear(present(conv.weight).to(x.dtype), 1, x).forward(seen) > LEAST, 0
     )
@@ -166,15 +160,13 @@ class _Even:
         self._zeros = conv.linear(holes.zeros.to(x.dtype), 1, x) if holes.some else None
 
     def split(self) -> tuple[Tensor, Tensor | None]:
-        from biasmatters.kernels import channels
-
         x, tau = self._x, self._tau
         if self._to_all:
             seen = x.new_full((1, 1, *x.shape[2:]), x.shape[1])
         else:
-            seen = channels.count_present(x)
+            seen = kernels.channels.count_present(x)
         count = self._one.forward(seen)
-        carried = channels.sum_channels(tau)
+        carried = kernels.channels.sum_channels(tau)
         some = None if self._zeros is None else self._apart(self._zeros, count)
         if some is not None:
             carried = carried - tau.index_select(1, self._holes.places).sum(1, keepdim=True)
@@ -185,7 +177,7 @@ class _Even:
         if some is not None:
             share = share + some.sum(1, keepdim=True)
         plane = self._one.transpose(share)
-        beta = plane.expand_as(x) if self._to_all else channels.give(x, plane)
+        beta = plane.expand_as(x) if self._to_all else kernels.channels.give(x, plane)
         if some is not None and self._zeros is not None:
             back = self._zeros.transpose(some)
             beta = beta - (back if self._to_all else back.mul_(present(x)))

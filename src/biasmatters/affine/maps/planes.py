@@ -43,10 +43,10 @@ def share_by_planes(
     """
     if not is_depthwise(mixing) or not fits_planes(mixing, x, tau):
         return None
-    from biasmatters.kernels import windows
-
     taps = raise_to(mixing.weight.detach(), exponent)
-    return windows.split(x, tau, taps, mixing.padding, mixing.dilation, mixing.stride, sizes, least)
+    return kernels.windows.split(
+        x, tau, taps, mixing.padding, mixing.dilation, mixing.stride, sizes, least
+    )
 
 
 def share_bent_by_planes(
@@ -68,10 +68,8 @@ def share_bent_by_planes(
     """
     if not is_depthwise(mixing) or not fits_planes(mixing, x, bent.y):
         return None
-    from biasmatters.kernels import windows
-
     taps = raise_to(mixing.weight.detach(), exponent)
-    return windows.split_bent(
+    return kernels.windows.split_bent(
         x, bent.parts(), taps, mixing.padding, mixing.dilation, mixing.stride, sizes, least
     )
 
@@ -80,9 +78,9 @@ def back_by_planes(mixing: Mixing, x: Tensor, grad: Tensor) -> Tensor | None:
     """The gradient at the input for one at the output, None where another way has to be taken."""
     if not is_depthwise(mixing) or not fits_planes(mixing, x, grad):
         return None
-    from biasmatters.kernels import windows
-
-    return windows.spread(grad, mixing.weight, x, mixing.padding, mixing.dilation, mixing.stride)
+    return kernels.windows.spread(
+        grad, mixing.weight, x, mixing.padding, mixing.dilation, mixing.stride
+    )
 
 
 def back_by_bent_planes(
@@ -91,9 +89,7 @@ def back_by_bent_planes(
     """The same for a gradient above a bend, as `biasmatters.kernels.windows.spread_bent` has it."""
     if not is_depthwise(mixing) or not fits_planes(mixing, x, bent[1]):
         return None
-    from biasmatters.kernels import windows
-
-    return windows.spread_bent(
+    return kernels.windows.spread_bent(
         bent, mixing.weight, x, mixing.padding, mixing.dilation, mixing.stride
     )
 
@@ -102,6 +98,4 @@ def fits_planes(conv: ConvMap, x: Tensor, tau: Tensor) -> bool:
     """Whether kernels can take the planes of a convolution, and its windows overlap enough."""
     if x.ndim != 4 or prod(conv.stride) > WASTE or not kernels.fit(x, tau, conv.weight):
         return False
-    from biasmatters.kernels.window_plan import fits
-
-    return fits(x.shape[2:], tau.shape[2:], conv.stride, conv.padding)
+    return kernels.window_plan.fits(x.shape[2:], tau.shape[2:], conv.stride, conv.padding)

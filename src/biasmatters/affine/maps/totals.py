@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from biasmatters import kernels
 from biasmatters.affine.maps.separable import SeparableMap
 from biasmatters.affine.mixing import Connections, Linear, Mixing
+from biasmatters.affine.sealed import sealed
 
 
-@dataclass(frozen=True)
+@sealed
 class TotalMap:
     """``out = factor * sum over axes of x``, the axes kept with length 1.
 
@@ -68,7 +67,5 @@ def share_totals(
         return None
     if mixing.axes != tuple(range(x.ndim - len(mixing.axes), x.ndim)):
         return None
-    from biasmatters.kernels import totals
-
     factor = float(mixing.factor != 0) if even else abs(mixing.factor)
-    return totals.split(x, tau, factor, least, even=even)
+    return kernels.totals.split(x, tau, factor, least, even=even)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -12,9 +12,10 @@ from torch import Tensor
 from biasmatters.affine.maps.by_samples import BySamples
 from biasmatters.affine.maps.conv import ConvMap, by_group, by_rank
 from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to
+from biasmatters.affine.sealed import sealed
 
 
-@dataclass(frozen=True)
+@sealed
 class TransposedConvMap(BySamples):
     """A transposed convolution without its bias.
 

@@ -61,13 +61,14 @@ def between(call: Call, low: float, high: float) -> Form:
     return elementwise(call, slope, intercept, gap=gap, law=law)
 
 
+_RELU = Bend(low=0.0, holds=False)
+
+
 @handles("relu")
 def relu(call: Call) -> Form:
     """``max(z, 0)``: slope ``1[z > 0]``, no intercept."""
     z = call.inputs[0].detach()
-    return elementwise(
-        call, lambda: call.output.detach().sign(), gap=z.abs, law=Bend(low=0.0, holds=False)
-    )
+    return elementwise(call, lambda: call.output.detach().sign(), gap=z.abs, law=_RELU)
 
 
 @handles("leaky_relu", "prelu", "abs")

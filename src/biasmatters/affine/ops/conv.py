@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -31,21 +32,22 @@ def channel_bias(bias: Tensor | None, axes: int) -> Tensor | None:
 
 
 Sides = tuple[tuple[int, int], ...]
+Spread = int | tuple[int, ...]
 
 
 def sides(
-    padding: str | int | Sequence[int] | Sides, weight: Tensor, dilation: Sequence[int]
+    padding: str | int | Sequence[int] | Sides, kernel: Sequence[int], dilation: Sequence[int]
 ) -> Sides:
     """How many zeros are before and after, for each axis.
 
     Args:
         padding: As torch's convolutions take it, or that itself, as `convolve` takes it.
-        weight: Of the convolution.
+        kernel: Its sides.
         dilation: One number for each axis.
     """
     axes = len(dilation)
     if padding == "same":
-        totals = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+        totals = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
     if isinstance(padding, str):
         return ((0, 0),) * axes
@@ -69,6 +71,20 @@ def convolve(
     return run(F.pad(x, around), weight, bias, tuple(stride), 0, tuple(dilation), groups)
 
 
+@lru_cache(maxsize=1024)
+def _geometry(
+    axes: int, kernel: torch.Size, stride: Spread, padding: str | Spread | Sides, dilation: Spread
+) -> tuple[tuple[int, ...], Sides, tuple[int, ...]]:
+    """Stride, padding and dilation with a number, or two, for each axis; most layers' are alike."""
+    steps = spread(dilation, axes)
+    return spread(stride, axes), sides(padding, kernel, steps), steps
+
+
+def _fixed(value: Any) -> Any:
+    """What can be looked up: a list is a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 @handles("conv1d", "conv2d", "conv3d")
 def convolution(call: Call) -> Form:
     """``W * x + b``."""
@@ -76,14 +92,9 @@ def convolution(call: Call) -> Form:
     weight, bias = call.arg(1, "weight"), call.arg(2, "bias")
     require_constant(call, weight, "weight")
     require_constant(call, bias, "bias")
-    dilation = spread(call.arg(5, "dilation", 1), axes)
-    made = ConvMap(
-        weight.detach(),
-        spread(call.arg(3, "stride", 1), axes),
-        sides(call.arg(4, "padding", 0), weight, dilation),
-        dilation,
-        call.arg(6, "groups", 1),
-    )
+    how = call.arg(3, "stride", 1), call.arg(4, "padding", 0), call.arg(5, "dilation", 1)
+    stride, padding, dilation = _geometry(axes, weight.shape[2:], *map(_fixed, how))
+    made = ConvMap(weight.detach(), stride, padding, dilation, call.arg(6, "groups", 1))
     # Under autocast what is computed has another format than what it is computed of.
     x = call.inputs[0]
     if x.ndim != axes + 2 or not x.dtype == weight.dtype == call.output.dtype:

@@ -40,12 +40,10 @@ def _routed(call: Call, tau: Tensor) -> Tensor | None:
     x, y = call.inputs[0].detach(), call.output.detach()
     if x.ndim != 4 or call.index or not kernels.fit(x, y, tau):
         return None
-    from biasmatters.kernels import pools
-
     size = spread(call.arg(1, "kernel_size"), 2)
     stride = spread(call.arg(2, "stride") or size, 2)
     padding, dilation = (spread(call.arg(i, k, d), 2) for i, k, d in _PLACING)
-    return pools.route(x, y, tau, size, stride, padding, dilation)
+    return kernels.pools.route(x, y, tau, size, stride, padding, dilation)
 
 
 # Place, name and default of two of a pool's arguments.

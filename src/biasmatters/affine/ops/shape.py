@@ -148,11 +148,9 @@ def _is_flat(tau: Tensor, pads: Sequence[int]) -> bool:
 
 def _inside(call: Call, tau: Tensor, pads: Sequence[int], split: Split) -> Tensor:
     """What lies inside, with what lies around it spread evenly."""
-    from biasmatters.kernels.borders import border_sums
-
     left, right, top, bottom = (*pads, 0, 0)[:4]
     height, width = tau.shape[-2:]
-    sums = border_sums(tau, (top, height - bottom, left, width - right))
+    sums = kernels.borders.border_sums(tau, (top, height - bottom, left, width - right))
     inside = tau[..., top : height - bottom, left : width - right]
     if not any_left(sums):
         return inside
