@@ -42,7 +42,7 @@ import torch
 from captum.attr import GradientAttribution
 from torch import Tensor
 
-from biasmatters.affine.axis import row_sums
+from biasmatters.affine.axis import add_up, row_sums
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.guard import check_inputs
 from biasmatters.affine.local import local_affine
@@ -213,7 +213,7 @@ class BiasBackprop(GradientAttribution):  # type: ignore[misc]
 
 def _total(maps: tuple[Tensor, ...]) -> Tensor:
     """The sum of all maps of a sample, ``(N,)``."""
-    return torch.stack([row_sums(m) for m in maps]).sum(0)
+    return add_up([row_sums(m) for m in maps])
 
 
 def _plain(target: Any, samples: int) -> Any:

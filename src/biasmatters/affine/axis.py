@@ -6,6 +6,7 @@ follows one axis for each tensor: entry i of an axis of length ``N m`` belongs t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -104,6 +105,11 @@ def per_sample(values: Tensor, axis: int, samples: int) -> Tensor:
 def row_sums(values: Tensor) -> Tensor:
     """Sum over all axes but the first: ``(N,)``, also for N = 0."""
     return values.reshape(values.shape[0], prod(values.shape[1:])).sum(1)
+
+
+def add_up(sums: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors ``(N,)``, of which there is one for each of the model's inputs."""
+    return sums[0] if len(sums) == 1 else torch.stack(tuple(sums)).sum(0)
 
 
 def _by_labels(call: Call) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from biasmatters.affine.axis import row_sums
+from biasmatters.affine.axis import add_up, row_sums
 from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.recording import Point, Recording
 from biasmatters.types import Certificate, Ledger
@@ -22,8 +22,8 @@ def relative(dtype: torch.dtype) -> float:
 
 def linear_part(point: Point) -> Tensor:
     """``w . x`` for each sample, ``(N,)``, by the gradient of the recording."""
-    parts = [row_sums(w * x.detach()) for w, x in zip(point.weights, point.inputs, strict=True)]
-    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
+    pairs = zip(point.weights, point.inputs, strict=True)
+    return add_up([row_sums(w * x.detach()) for w, x in pairs])
 
 
 def tolerance(recording: Recording, bias: Tensor, ledger: Ledger) -> Tensor:

@@ -24,9 +24,10 @@ _BATCH_DEPENDENT = (
     nn.RReLU,
 )
 
+_COUNTING = (nn.modules.batchnorm._NormBase,)  # noqa: SLF001
+
 # Numbers that take no longer one by one than a sum takes to begin.
 FEW = 32
-_COUNTING = (nn.modules.batchnorm._NormBase,)  # noqa: SLF001
 
 # Where the functional forms have their flag for training, and what it is if not given.
 TRAINING: dict[str, tuple[int, bool]] = {
@@ -113,15 +114,11 @@ def surely_finite(values: Tensor) -> bool:
 
     A sum takes a third of the time of looking at each; one too large says nothing.
     """
-    if values.numel() <= FEW and _is_plain(values):
+    if values.is_complex():
+        return False
+    if values.numel() <= FEW and values.layout == torch.strided and not values.is_nested:
         return all(map(math.isfinite, values.flatten().tolist()))
-    return not values.is_complex() and math.isfinite(float(values.detach().sum()))
-
-
-def _is_plain(values: Tensor) -> bool:
-    """Whether a tensor's numbers can be listed as they lie in memory."""
-    plain = values.layout == torch.strided and not values.is_nested
-    return plain and not values.is_complex()
+    return math.isfinite(float(values.detach().sum()))
 
 
 def check_finite(values: Tensor, what: str) -> None:

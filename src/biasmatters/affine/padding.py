@@ -14,7 +14,7 @@ from torch import Tensor
 
 from biasmatters.affine.call import Call
 from biasmatters.affine.node import Node
-from biasmatters.affine.ops.conv import convolve, sides, spread
+from biasmatters.affine.ops.conv import convolve, geometry
 from biasmatters.affine.ops.shape import zeros_around
 from biasmatters.affine.registry import is_taught
 
@@ -63,10 +63,8 @@ def _merged(node: Node, paddings: dict[int, Call]) -> Node:
         return node
     pads += [0] * (2 * axes - len(pads))
     around = list(zip(pads[::2], pads[1::2], strict=False))[axes - 1 :: -1]
-    dilation = spread(call.arg(5, "dilation", 1), axes)
-    own = sides(call.arg(4, "padding", 0), weight.shape[2:], dilation)
+    stride, own, dilation = geometry(call, axes)
     both = tuple((a + c, b + d) for (a, b), (c, d) in zip(own, around, strict=True))
-    stride, groups = spread(call.arg(3, "stride", 1), axes), call.arg(6, "groups", 1)
-    arguments = (x, weight, call.arg(2, "bias"), stride, both, dilation, groups)
+    arguments = x, weight, call.arg(2, "bias"), stride, both, dilation, call.arg(6, "groups", 1)
     made = replace(call, function=convolve, args=arguments, kwargs={}, inputs=(x,))
     return replace(node, call=made)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasmatters.affine.axis import row_sums
+from biasmatters.affine.axis import add_up, row_sums
 from biasmatters.affine.chain import Link, Place, linked, place
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.modes import without_gradients
@@ -115,8 +115,7 @@ def walk(
                 layers[step.label] = tau
             hand_on(step, tau, state, None if scale is None else scale(), betas)
         maps = tuple(betas[id(x)] if id(x) in betas else torch.zeros_like(x) for x in point.inputs)
-        totals = finite_sums(maps)
-        total = totals[0] if len(totals) == 1 else torch.stack(totals).sum(0)
+        total = add_up(finite_sums(maps))
     return WalkResult(maps, total, state.fallback_mass, state.dropped, layers)
 
 

@@ -71,11 +71,17 @@ def convolve(
     return run(F.pad(x, around), weight, bias, tuple(stride), 0, tuple(dilation), groups)
 
 
+def geometry(call: Call, axes: int) -> tuple[tuple[int, ...], Sides, tuple[int, ...]]:
+    """Stride, padding and dilation of a convolution, with a number, or two, for each axis."""
+    how = call.arg(3, "stride", 1), call.arg(4, "padding", 0), call.arg(5, "dilation", 1)
+    return _for_each_axis(axes, call.arg(1, "weight").shape[2:], *map(_fixed, how))
+
+
 @lru_cache(maxsize=1024)
-def _geometry(
+def _for_each_axis(
     axes: int, kernel: torch.Size, stride: Spread, padding: str | Spread | Sides, dilation: Spread
 ) -> tuple[tuple[int, ...], Sides, tuple[int, ...]]:
-    """Stride, padding and dilation with a number, or two, for each axis; most layers' are alike."""
+    """The same; most layers' are alike."""
     steps = spread(dilation, axes)
     return spread(stride, axes), sides(padding, kernel, steps), steps
 
@@ -92,9 +98,7 @@ def convolution(call: Call) -> Form:
     weight, bias = call.arg(1, "weight"), call.arg(2, "bias")
     require_constant(call, weight, "weight")
     require_constant(call, bias, "bias")
-    how = call.arg(3, "stride", 1), call.arg(4, "padding", 0), call.arg(5, "dilation", 1)
-    stride, padding, dilation = _geometry(axes, weight.shape[2:], *map(_fixed, how))
-    made = ConvMap(weight.detach(), stride, padding, dilation, call.arg(6, "groups", 1))
+    made = ConvMap(weight.detach(), *geometry(call, axes), call.arg(6, "groups", 1))
     # Under autocast what is computed has another format than what it is computed of.
     x = call.inputs[0]
     if x.ndim != axes + 2 or not x.dtype == weight.dtype == call.output.dtype:
