@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from biasmatters.products import full_products
+
 
 def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """Switch autocast off, and on a GPU the rounding of float32 products to TF32, for a while.
@@ -22,18 +24,8 @@ def full_precision(device: torch.device) -> AbstractContextManager[None]:
 @contextmanager
 def _switched(device: torch.device) -> Iterator[None]:
     autocast = torch.autocast(device.type, enabled=False)
-    with _full_products() if device.type == "cuda" else nullcontext(), autocast:
+    with full_products(device), autocast:
         yield
-
-
-@contextmanager
-def _full_products() -> Iterator[None]:
-    products = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    try:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = products
 
 
 def at_least_single(dtype: torch.dtype) -> torch.dtype:

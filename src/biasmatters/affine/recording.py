@@ -41,6 +41,7 @@ from biasmatters.affine.target import (
     pick_output,
     resolve_target,
 )
+from biasmatters.products import full_products
 from biasmatters.types import Ledger, LedgerRow, Target
 
 __all__ = ["Options", "Point", "Recording", "Step", "record"]
@@ -171,6 +172,8 @@ def record(
 ) -> Recording:
     """Run a model once and read off the local form of everything it did.
 
+    On a GPU its products are not rounded to TF32 (`biasmatters.products`).
+
     Args:
         model: A module or any function of tensors.
         inputs: Each ``(N, *features)``, floating point.
@@ -182,8 +185,8 @@ def record(
         InputError, TrainingModeError, UnsupportedOperationError: With what to do next.
     """
     check_inputs(inputs)
-    calm = evaluation(model, options.eval_mode)
-    with torch.inference_mode(False), torch.enable_grad(), calm as state:
+    calm, exact = evaluation(model, options.eval_mode), full_products(inputs[0].device)
+    with torch.inference_mode(False), torch.enable_grad(), exact, calm as state:
         leaves = tuple(
             (x.clone() if x.is_inference() else x).detach().requires_grad_() for x in inputs
         )

@@ -13,6 +13,7 @@ from torch.autograd import forward_ad
 
 from biasmatters.metrics.functional._checks import MetricInputError, check_target
 from biasmatters.metrics.functional.following import undisturbed
+from biasmatters.products import full_products
 
 AblationMode = Literal["forward", "reverse"]
 
@@ -56,7 +57,8 @@ def bias_ablation(
     """Split the logits at each x into w.x and b, for all classes at once.
 
     f(x) = w.x + b with w = df/dx, so w.x = J(x) x is one Jacobian-vector product, jvp(f, x, x).
-    In a network trained without bias b is zero up to round-off, and its arg-max means nothing.
+    In a network trained without bias b is zero up to round-off, and its arg-max means nothing. On a
+    GPU its products are not rounded to TF32, which is no linear map.
 
     Args:
         model: Maps ``(N, ...)`` to ``(N, classes)`` logits; a module is run in eval mode and
@@ -89,7 +91,7 @@ def bias_ablation(
         raise MetricInputError("x must be floating point and (N, *features).")
     if mode not in get_args(AblationMode):
         raise MetricInputError(f"mode={mode!r} is unknown; choose one of {get_args(AblationMode)}.")
-    with torch.inference_mode(False), undisturbed(model):
+    with torch.inference_mode(False), undisturbed(model), full_products(x.device):
         point = x.detach().clone()
         out, weight = (_forward if mode == "forward" else _reverse)(model, point)
     return BiasAblation(out, weight, out - weight)
