@@ -4,12 +4,15 @@ They need numba (``pip install 'biasmatters[fast]'``) and tensors that lie in a 
 in torch's own order. Where either is missing, the engine goes by torch's operations alone, on any
 device; the results are the same up to round-off. Numba is loaded with the first module of loops
 that is asked for, as in ``kernels.bends.carry``: `fit` says whether there is one.
+
+On a GPU the softmax rules have kernels of their own, `gpu_exponentials`, by Triton, which comes
+with torch: `fit_on_gpu` says whether they can be used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from biasmatters.kernels.availability import available, fit, without_kernels
+from biasmatters.kernels.availability import available, fit, fit_on_gpu, without_kernels
 
 if TYPE_CHECKING:
     from biasmatters.kernels import (
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
         dense,
         even,
         exponentials,
+        gpu_exponentials,
         patches,
         points,
         pools,
@@ -40,6 +44,6 @@ else:
 
 __all__ = [
     "available", "bends", "borders", "branches", "channels", "constants", "cuts", "dense", "even",
-    "exponentials", "fit", "patches", "points", "pools", "shares", "totals", "window_plan",
-    "windows", "without_kernels",
+    "exponentials", "fit", "fit_on_gpu", "gpu_exponentials", "patches", "points", "pools", "shares",
+    "totals", "window_plan", "windows", "without_kernels",
 ]  # fmt: skip

@@ -55,6 +55,22 @@ def fit(*tensors: Tensor) -> bool:
     return available()
 
 
+@cache
+def _has_triton() -> bool:
+    """Whether Triton, which comes with torch where it is built for GPUs, can be loaded."""
+    try:
+        import triton  # noqa: F401
+    except Exception:
+        return False
+    return True
+
+
+def fit_on_gpu(*tensors: Tensor) -> bool:
+    """Whether a GPU's kernels can take tensors: all in float32 on one that Triton knows."""
+    alike = all(t.is_cuda and t.dtype == torch.float32 and t.numel() for t in tensors)
+    return alike and _wanted.get() and _has_triton()
+
+
 @contextmanager
 def without_kernels() -> Iterator[None]:
     """Go by torch's operations alone for a while, as on a GPU or without numba."""

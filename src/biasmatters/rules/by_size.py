@@ -16,6 +16,7 @@ from biasmatters.rules import exponentials
 from biasmatters.rules.expanded import Units, split_expanded
 from biasmatters.rules.in_cache import split_in_cache
 from biasmatters.rules.journal import Choice, listening, note
+from biasmatters.rules.on_gpu import By, split_on_gpu
 from biasmatters.rules.plan import Plan, make_plans
 from biasmatters.rules.softmax import contributions, live_by, live_units, tolerance_for
 
@@ -39,8 +40,13 @@ def split_by_size(
     """`Rule.split` for ``alpha ~ 1[e != 0] exp(sign |e| / T)``.
 
     Layers with shared coefficients go by an expansion where that is cheaper, band by band. The
-    others, and units for which an expansion is too coarse, go connection by connection.
+    others, and units for which an expansion is too coarse, go connection by connection, as all do
+    that a GPU has kernels for: there an exponential is as cheap as a product of an expansion.
     """
+    by: By = "weak" if sign < 0 else "strong"
+    on_gpu = split_on_gpu(by, temperature, mixing, x, tau, scale)
+    if on_gpu is not None:
+        return on_gpu
     found = split_in_cache(sign, temperature, mixing, x, tau, scale)
     if found is not None:
         return found

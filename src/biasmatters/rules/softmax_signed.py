@@ -10,6 +10,7 @@ from biasmatters.affine.masks import kept
 from biasmatters.affine.mixing import Mixing
 from biasmatters.rules.exponentials import split_by_value
 from biasmatters.rules.journal import Choice, listening, note
+from biasmatters.rules.on_gpu import split_on_gpu
 from biasmatters.rules.softmax import checked_temperature, contributions, live_units, masked_softmax
 
 
@@ -43,6 +44,9 @@ class SoftmaxSigned:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Connection by connection."""
+        found = split_on_gpu("signed", self.temperature, mixing, x, tau, scale)
+        if found is not None:
+            return found
         count, live = live_units(mixing, x, scale)
         tau = kept(tau, live)
         if listening():
