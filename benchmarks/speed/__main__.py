@@ -22,7 +22,8 @@ from benchmarks.speed.scaling import COLUMNS as SCALING_COLUMNS
 from benchmarks.speed.table import count
 from biasmatters.reporting.style import png
 
-PACKAGES = ("torch", "torchvision", "numba", "captum", "zennit", "biasmatters")
+PACKAGES = ("torch", "torchvision", "captum", "zennit", "biasmatters")
+COMPILES = {"cpu": "numba", "cuda": "triton"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -83,7 +84,8 @@ def _summary(rows: Sequence[Row]) -> str:
 def _write(options: Options, rows: list[Row], scaling: list[Row], arguments: Sequence[str]) -> None:
     device = ", ".join(sorted({row["device"] for row in rows}))
     limits = options.limits
-    origin = facts("benchmarks.speed", arguments, limits.threads, PACKAGES)
+    packages = (*PACKAGES, COMPILES[limits.device])
+    origin = facts("benchmarks.speed", arguments, limits.threads, packages)
     origin.append(("device", device))
     budget = f"{limits.rounds} rounds at most, {limits.budget:g} s for each method in each cell"
     origin.append(("measured with", budget))

@@ -9,8 +9,9 @@ multiplications and so F / C the time of one at the rate that this very network 
   it covers. `proportional` has r = 1 and c = C; `uniform` none, for to count or to sum the inputs
   of a window is no convolution where no weight is zero.
 - E = sum over layers of the connections that go directly, at the price t_exp of a product, an
-  exponential in place and a multiply-add on numbers that stay in the cache. A rule that says
-  nothing of its forms is taken to write every connection out.
+  exponential in place and a multiply-add on numbers that stay in the cache, and on a GPU of an
+  exponential by its own units. A rule that says nothing of its forms is taken to write every
+  connection out.
 - B = 4 bytes for each number of every layer's input, weights and units' bias, read once, and of
   its shares, written once, at the speed t_byte of a long copy.
 

@@ -8,8 +8,10 @@ import torch
 
 from benchmarks.speed.clock import seconds_of
 
-# Numbers in a block that stays in each core's cache, and on a GPU one that fills it.
-BLOCK, WIDE_BLOCK = 1 << 14, 1 << 21
+# Numbers in a block that stays in each core's cache.
+BLOCK = 1 << 14
+# Exponentials that a multiprocessor of NVIDIA's takes in one cycle, from Volta to Hopper.
+EACH_CYCLE = 16
 # Numbers in a copy that leaves the cache.
 COPY = 1 << 25
 TRIES, REPEATS = 5, 10
@@ -20,7 +22,8 @@ class Rates:
     """Seconds for one of each.
 
     Attributes:
-        exponential: A product, an in-place exp2 and a multiply-add, on blocks in the cache.
+        exponential: A product, an in-place exp2 and a multiply-add, on blocks in the cache; on a
+            GPU an exponential by its own units, at the clock that it may have.
         byte: A byte read or written.
     """
 
@@ -30,9 +33,17 @@ class Rates:
 
 def measure_rates(device: str) -> Rates:
     """The best of a few tries each."""
-    block = WIDE_BLOCK if device == "cuda" else BLOCK * torch.get_num_threads()
-    e, x, w = (torch.rand(block, device=device) for _ in range(3))
-    total = torch.zeros(block, device=device)
+    source = torch.rand(COPY, device=device)
+    copy = torch.empty_like(source)
+    moved = min(seconds_of(lambda: copy.copy_(source), device) for _ in range(TRIES))
+    exponential = _by_its_units() if device == "cuda" else _in_cache()
+    return Rates(exponential, moved / (2 * 4 * COPY))
+
+
+def _in_cache() -> float:
+    block = BLOCK * torch.get_num_threads()
+    e, x, w = (torch.rand(block) for _ in range(3))
+    total = torch.zeros(block)
 
     def connect() -> None:
         for _ in range(REPEATS):
@@ -40,8 +51,12 @@ def measure_rates(device: str) -> Rates:
             e.exp2_()
             total.addcmul_(e, w)
 
-    source = torch.rand(COPY, device=device)
-    copy = torch.empty_like(source)
-    exponential = min(seconds_of(connect, device) for _ in range(TRIES))
-    moved = min(seconds_of(lambda: copy.copy_(source), device) for _ in range(TRIES))
-    return Rates(exponential / (REPEATS * block), moved / (2 * 4 * COPY))
+    return min(seconds_of(connect, "cpu") for _ in range(TRIES)) / (REPEATS * block)
+
+
+def _by_its_units() -> float:
+    from triton.runtime import driver
+
+    found = driver.active.utils.get_device_properties(torch.cuda.current_device())
+    each_second: float = EACH_CYCLE * found["multiprocessor_count"] * found["sm_clock_rate"] * 1e3
+    return 1 / each_second

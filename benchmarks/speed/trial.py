@@ -48,7 +48,7 @@ def try_out(subject: Subject, method: Method, budget: float, *, memory: bool) ->
         subject = replace(subject, model=deepcopy(subject.model))
     METHODS[UNIT].prepare(subject.first())()
     if method.rule is not None:
-        load_kernels(method.rule)
+        load_kernels(method.rule, device)
     work = method.prepare(subject)
     seconds: list[float] = []
 
@@ -71,14 +71,14 @@ def try_out(subject: Subject, method: Method, budget: float, *, memory: bool) ->
     return Trial(min(seconds), peak, _demand(subject, method) if short else None)
 
 
-def load_kernels(rule: Rule) -> None:
+def load_kernels(rule: Rule, device: str) -> None:
     """Explain a tiny network, so that the libraries that compile and run kernels are loaded.
 
     What they hold for themselves stays from then on, and is no part of what a call needs.
     """
     parts = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 4, 1), nn.Flatten()]
-    model = nn.Sequential(*parts, nn.Linear(16, 2)).eval()
-    bm.BiasBackprop(model, rule).explain(torch.ones(1, 3, 4, 4), 0)
+    model = nn.Sequential(*parts, nn.Linear(16, 2)).eval().to(device)
+    bm.BiasBackprop(model, rule).explain(torch.ones(1, 3, 4, 4, device=device), 0)
 
 
 def _demand(subject: Subject, method: Method) -> Demand | None:
