@@ -11,6 +11,7 @@ from torch import Tensor
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.law import Law
+from biasmatters.affine.masks import none_left
 from biasmatters.affine.mixing import Mixing
 from biasmatters.affine.sealed import sealed
 
@@ -167,7 +168,7 @@ def routing(
         zero = call.run([torch.zeros_like(t) for t in call.inputs])
         reached = call.run([torch.ones_like(t) for t in call.inputs]) != zero
         orphan = tau.masked_fill(reached, 0)
-        if not bool(orphan.any()):
+        if none_left(orphan):
             return pulled
         spread = split.spread(call, orphan)
         return tuple(p + s for p, s in zip(pulled, spread, strict=True))

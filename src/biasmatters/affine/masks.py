@@ -11,7 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.pieces import pieces
+from biasmatters.affine.speculation import Assumptions, current
 
 
 def kept(values: Tensor, mask: Tensor) -> Tensor:
@@ -46,11 +48,17 @@ def below(values: Tensor, least: Tensor | float) -> Tensor:
 
 def once(x: Tensor) -> Tensor:
     """A number that is shown in many places, in one of them: axes of stride 0 have the length 1."""
-    return x[tuple(slice(0, 1) if step == 0 else slice(None) for step in x.stride())]
+    steps = x.stride()
+    if 0 not in steps:
+        return x
+    shape = [min(n, 1) if step == 0 else n for n, step in zip(x.shape, steps, strict=True)]
+    return x.as_strided(shape, steps)
 
 
 def all_present(x: Tensor) -> bool:
     """Whether no entry is 0."""
+    if is_apart(x):
+        return bool(once(x).all())
     return all(float(present(part).amin()) == 1 for (part,) in pieces(once(x)) if part.numel())
 
 
@@ -72,7 +80,7 @@ def passing(scale: Tensor | None) -> Tensor | None:
 
 def count(x: Tensor) -> int:
     """How many entries are not 0."""
-    if x.device.type != "cpu":
+    if is_apart(x):
         return int(x.count_nonzero())
     return sum(int(present(part).sum()) for (part,) in pieces(x))
 
@@ -86,8 +94,43 @@ def any_left(values: Tensor) -> bool:
     """Whether any entry is not 0."""
     if not values.numel():
         return False
+    if is_apart(values):
+        return bool(values.any())
     low, high = values.aminmax()
     return not (float(low) == 0 == float(high))
+
+
+def none_left(values: Tensor) -> bool:
+    """Whether all entries are 0, or are taken to be."""
+    assumed = current()
+    if assumed is None:
+        return not any_left(values)
+    assumed.zero(values)
+    return True
+
+
+def assume_live(
+    assumed: Assumptions, tau: Tensor, total: Tensor, least: float, scale: Tensor | None
+) -> None:
+    """Take units to have no bias whose contributions come to nothing, or whose slope is 0.
+
+    Then it makes no difference which these are.
+
+    Args:
+        assumed: Where to note it.
+        tau: Bias of each unit.
+        total: What each unit's contributions come to, which broadcasts to tau.
+        least: Up to which that is nothing.
+        scale: Slope of each unit, None for 1.
+    """
+    dead = total <= least
+    if scale is not None:
+        few = once(scale)
+        if few.numel() < scale.numel():
+            assumed.nowhere_zero(few)
+        else:
+            dead = dead | (scale == 0)
+    assumed.zero(tau * dead)
 
 
 def unless_empty(values: Tensor) -> Tensor | None:
@@ -99,5 +142,7 @@ def largest(values: Tensor) -> float:
     """The largest size of an entry, 0 of none."""
     if not values.numel():
         return 0.0
+    if is_apart(values):
+        return float(torch.linalg.vector_norm(values, torch.inf))
     low, high = values.aminmax()
     return max(-float(low), float(high))

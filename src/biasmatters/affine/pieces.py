@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.mixing import ranges
 
 # Numbers of one tensor in a piece: half a megabyte of float32.
@@ -29,7 +30,7 @@ def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         One view of each tensor, flat, or the tensors themselves.
     """
     first = tensors[0]
-    if first.device.type != "cpu" or first.numel() <= PIECE or not _alike(tensors):
+    if is_apart(first) or first.numel() <= PIECE or not _alike(tensors):
         yield tensors
         return
     flat = [t.as_strided((t.numel(),), (1,)) for t in tensors]

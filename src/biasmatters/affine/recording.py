@@ -32,7 +32,7 @@ from biasmatters.affine.precision import full_precision
 from biasmatters.affine.registry import find_handler
 from biasmatters.affine.scope import Scope
 from biasmatters.affine.sealed import sealed
-from biasmatters.affine.step import Derived, Held, Step, finite_constant
+from biasmatters.affine.step import Derived, Held, Step, finite_constants
 from biasmatters.affine.tape import Tape
 from biasmatters.affine.target import (
     OutputSelector,
@@ -255,11 +255,9 @@ def _differentiate(
         for first, followers in find_chains(made, len(leaves[0])).items()
     }
     within = {i for chain in chains.values() for i in chain.followers}
-    intercepts = {
-        i: finite_constant(form)
-        for i, (_, form) in enumerate(made)
-        if i not in within and i not in chains
-    }
+    alone = [i for i in range(len(made)) if i not in within and i not in chains]
+    constants = finite_constants([made[i][1] for i in alone])
+    intercepts = dict(zip(alone, constants, strict=True))
     biased = [i for i, intercept in intercepts.items() if intercept is not None]
     biased += [chain.followers[-1] for chain in chains.values() if chain.biased]
     if plain or not chains or not can_go_step_by_step(functions, leaves, made):

@@ -104,12 +104,13 @@ def resolve_target(output: Tensor, target: Target, samples: int) -> Tensor | Non
         )
     if target is None:
         return output.detach().argmax(1)
-    return _checked(_classes(target, output), output, samples)
+    return _checked(_classes(target), output, samples)
 
 
-def _classes(target: Any, output: Tensor) -> Tensor:
+def _classes(target: Any) -> Tensor:
     try:
-        made = torch.as_tensor(target, device=output.device)
+        # What the caller holds is looked at where it lies, and only then brought to the output.
+        made = target if isinstance(target, Tensor) else torch.as_tensor(target, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"A target is a class index, one for each sample, or a callable, not {target!r}."
@@ -130,7 +131,7 @@ def _checked(target: Tensor, output: Tensor, samples: int) -> Tensor:
             "give one class, or one for each sample."
         )
     if not target.numel():
-        return target.long()
+        return target.long().to(output.device)
     classes_asked = target.tolist()
     low, high = min(classes_asked), max(classes_asked)
     if low < -classes or high >= classes:
@@ -138,7 +139,10 @@ def _checked(target: Tensor, output: Tensor, samples: int) -> Tensor:
             f"Target {low if low < -classes else high} is out of range: the model has {classes} "
             f"classes (0 to {classes - 1})."
         )
-    return target.long() % classes if low < 0 else target.long()
+    if target.device != output.device and low == high:
+        return torch.full((samples,), low % classes, dtype=torch.long, device=output.device)
+    found = target.long() % classes if low < 0 else target.long()
+    return found.to(output.device)
 
 
 def explained(output: Tensor, target: Tensor | None) -> Tensor:

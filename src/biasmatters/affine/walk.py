@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from biasmatters.affine import speculation
 from biasmatters.affine.axis import add_up, row_sums
 from biasmatters.affine.chain import Link, Place, linked, place
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.errors import InputError
+from biasmatters.affine.maps.ahead import look_for_holes, with_coefficients
 from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Point, Step
@@ -34,6 +38,10 @@ from biasmatters.affine.walker import (
     Stranded,
     Walk,
 )
+
+# Steps that are walked before what was taken to hold is looked at, and how often it may not have
+# held before that is asked step by step.
+STRETCH, FAILURES = 40, 2
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,7 @@ def walk(
         together = fold and not keep_layers and put_in is None
         scales = folded_scales(steps, together=together) if fold else {}
         state = Walk(split, fallback, point.samples, point.output, probe, branches, bent)
-        betas: dict[int, Tensor] = {}
-        layers: dict[str, Tensor] = {}
+        todo: list[Step | Link | None]
         todo = list(map(linked, steps)) if together else list(steps)
         steps.clear()
         links = [s for s in todo if isinstance(s, Link)]
@@ -97,26 +104,102 @@ def walk(
         state.finite = {place(x) for x in point.inputs} | {s.at for s in links if s.finite}
         floors = {s.at: s.bend.low for s in links if s.bend is not None}
         del links
+        done = _Walked(state, scales, floors, put_in, {} if keep_layers else None)
+        if is_apart(point.output) and probe is None:
+            done = _by_stretches(todo, done)
         while todo:
-            step = todo.pop()
-            scale = scales.pop(len(todo), None)
-            if step is None:
-                continue
-            if isinstance(step, Link):
-                hand_on_together(step, state, betas, floors)
-                state.finite.discard(step.at)
-                floors.pop(step.at, None)
-                continue
-            own = put_in is None or step.label in put_in
-            tau = _total(betas.pop(id(step.output), None), step, own=own)
-            if tau is None:
-                continue
-            if keep_layers:
-                layers[step.label] = tau
-            hand_on(step, tau, state, None if scale is None else scale(), betas)
+            done.take(todo.pop(), len(todo))
+        betas, state = done.betas, done.state
         maps = tuple(betas[id(x)] if id(x) in betas else torch.zeros_like(x) for x in point.inputs)
         total = add_up(finite_sums(maps))
-    return WalkResult(maps, total, state.fallback_mass, state.dropped, layers)
+    return WalkResult(maps, total, state.fallback_mass, state.dropped, done.layers or {})
+
+
+@dataclass
+class _Walked:
+    """How far a walk has come.
+
+    Attributes:
+        state: Of the walk.
+        scales: The slopes that are folded into steps to come, by their places.
+        floors: What tensors are known not to lie below.
+        put_in: As in `walk`.
+        layers: The bias that arrived at each step, by label; None where nobody asks.
+        betas: What has arrived at tensors, by their id.
+    """
+
+    state: Walk
+    scales: dict[int, Callable[[], Tensor]]
+    floors: dict[Place, float]
+    put_in: Container[str] | None
+    layers: dict[str, Tensor] | None
+    betas: dict[int, Tensor] = field(default_factory=dict)
+
+    def copy(self) -> _Walked:
+        """The same, which can go on by itself."""
+        layers = None if self.layers is None else dict(self.layers)
+        scales, floors, betas = dict(self.scales), dict(self.floors), dict(self.betas)
+        return _Walked(self.state.copy(), scales, floors, self.put_in, layers, betas)
+
+    def take(self, step: Step | Link | None, number: int) -> None:
+        """Hand on the bias of a step at a place."""
+        scale = self.scales.pop(number, None)
+        if step is None:
+            return
+        if isinstance(step, Link):
+            hand_on_together(step, self.state, self.betas, self.floors)
+            self.state.finite.discard(step.at)
+            self.floors.pop(step.at, None)
+            return
+        own = self.put_in is None or step.label in self.put_in
+        tau = _total(self.betas.pop(id(step.output), None), step, own=own)
+        if tau is None:
+            return
+        if self.layers is not None:
+            self.layers[step.label] = tau
+        hand_on(step, tau, self.state, None if scale is None else scale(), self.betas)
+
+
+def _by_stretches(todo: list[Step | Link | None], done: _Walked) -> _Walked:
+    """Walk some steps by what mostly holds, and look afterwards; again with care where it did not.
+
+    Args:
+        todo: The steps, from which those that are done are taken off.
+        done: How far the walk has come; after one that mostly fails, the rest is left to do.
+    """
+    makers = [s.form.maker for s in todo if isinstance(s, Step)]
+    maps = with_coefficients(maker() for maker in makers if maker is not None)
+    del makers
+
+    def look_ahead() -> None:
+        look_for_holes(maps)
+        maps.clear()
+
+    failures = 0
+    while todo and failures < FAILURES:
+        first = max(len(todo) - STRETCH, 0)
+        stretch = [(todo[number], number) for number in reversed(range(first, len(todo)))]
+        trial = _tried(done.copy(), stretch, look_ahead)
+        if trial is not None:
+            done = trial
+        else:
+            failures += 1
+            for step, number in stretch:
+                done.take(step, number)
+        del todo[first:], trial, stretch
+    return done
+
+
+def _tried(
+    trial: _Walked, stretch: list[tuple[Step | Link | None, int]], look_ahead: Callable[[], None]
+) -> _Walked | None:
+    """A walk after some steps by what mostly holds; None if it did not, or one could not go on."""
+    # Only what is raised with care is an error.
+    with suppress(Exception), speculation.assuming(look_ahead) as assumed:
+        for step, number in stretch:
+            trial.take(step, number)
+        return trial if assumed.hold() else None
+    return None
 
 
 def hand_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,15 +11,17 @@ import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine import speculation
 from biasmatters.affine.axis import per_sample
 from biasmatters.affine.bent import Bent
 from biasmatters.affine.call import Call, finite
 from biasmatters.affine.chain import Link, Place, place
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.guard import surely_finite
 from biasmatters.affine.maps.branches import beside
 from biasmatters.affine.maps.depthwise import channels_last, is_depthwise
-from biasmatters.affine.masks import any_left, left_out, passing, present_throughout
+from biasmatters.affine.masks import any_left, left_out, none_left, passing, present_throughout
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.pieces import pieces
 from biasmatters.affine.precision import at_least_single
@@ -110,7 +113,7 @@ class Walk:
         """Split by the rule; units without any contribution go by the fallback."""
         axis = self._axis if axis is None else axis
         home = axis if home is None else home
-        if place(x) not in self.finite and not surely_finite(x):
+        if not self._is_finite(x):
             x = finite(x)
         # Under autocast a layer's output, and so its bias, has another dtype than its input.
         dtype = at_least_single(torch.promote_types(x.dtype, tau.dtype))
@@ -118,7 +121,7 @@ class Walk:
         scale = None if self._scale is None else self._scale.reshape(tau.shape).to(dtype)
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
-        if x.device.type != "cpu" or not is_depthwise(mixing) or kernels.fit(x, tau):
+        if is_apart(x) or not is_depthwise(mixing) or kernels.fit(x, tau):
             return self._split(mixing, x, tau, scale, axis, home)
         scale = None if scale is None else channels_last(scale)
         beta = self._split(mixing, channels_last(x), channels_last(tau), scale, axis, home)
@@ -131,7 +134,7 @@ class Walk:
         x = link.node.call.inputs[0].detach()
         if x.dtype != bent.y.dtype or not link.passes:
             return None
-        if place(x) not in self.finite and not surely_finite(x):
+        if not self._is_finite(x):
             return None
         found = self.bent(mixing, x, bent)
         if found is None:
@@ -177,9 +180,16 @@ class Walk:
         alike = a.shape == b.shape == tau.shape and kernels.fit(tau, a, b)
         if len(numbers) < 2 or slopes is not None or not alike:
             return None
-        if not all(place(x) in self.finite or surely_finite(x) for x in (a, b)):
+        if not all(map(self._is_finite, (a, b))):
             return None
         return branches((a, b), (numbers[0], numbers[1]), tau)
+
+    def copy(self) -> Walk:
+        """The same with accounts of its own."""
+        made = copy(self)
+        made.fallback_mass, made.dropped = self.fallback_mass.clone(), self.dropped.clone()
+        made.finite = set(self.finite)
+        return made
 
     def spread(self, call: Call, *orphans: Tensor) -> tuple[Tensor, ...]:
         """Share the bias of units that have no input evenly over all inputs of the sample."""
@@ -198,6 +208,16 @@ class Walk:
             self._broadcast(total / units, x, axis)
             for x, axis in zip(call.inputs, call.axes, strict=True)
         )
+
+    def _is_finite(self, x: Tensor) -> bool:
+        """Whether all entries are finite, as far as one can tell, or are taken to be."""
+        if place(x) in self.finite:
+            return True
+        assumed = speculation.current()
+        if assumed is None or x.is_complex():
+            return surely_finite(x)
+        assumed.finite(x)
+        return True
 
     def _split(
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None, axis: int, home: int
@@ -244,6 +264,8 @@ def _left(live: Tensor | Lost, tau: Tensor) -> Tensor | None:
     if isinstance(live, Lost):
         return live.tau
     live = live.to(tau.dtype)
+    if speculation.current() is not None and none_left(left_out(tau, live)):
+        return None
     if present_throughout(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
         return None
     return left_out(tau, live)

@@ -15,9 +15,10 @@ from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.maps.totals import share_totals
-from biasmatters.affine.masks import largest, passing
+from biasmatters.affine.masks import assume_live, largest, passing
 from biasmatters.affine.mixing import Linear, Lost, Mixing
 from biasmatters.affine.pieces import pieces
+from biasmatters.affine.speculation import Assumptions, current
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Proportional:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
+        assumed = current()
+        if assumed is not None and tau.numel():
+            return _assuming(assumed, mixing, x, tau, scale), Lost(None)
         slopes = passing(scale)
         if slopes is None:
             together = share_by_planes(mixing, x, tau, 1, "size", _bounds(tau))
@@ -81,6 +85,20 @@ class Proportional:
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """As `SplitsBranches` has it."""
         return kernels.branches.meet(tau, values, factors, "by size", _bounds(tau))
+
+
+def _assuming(
+    assumed: Assumptions, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
+) -> Tensor:
+    """The inputs' bias where no unit without contributions has any, as is taken to hold."""
+    sizes, size = mixing.power(1, x), x.abs()
+    total = sizes.forward(size)
+    relative, absolute = _bounds(tau)
+    assume_live(assumed, tau, total, absolute, scale)
+    share = tau / total.clamp_min(absolute)
+    # Half of what counts as too large, which is known only up to round-off.
+    assumed.note(lambda most: 2 * relative * most < 1, torch.linalg.vector_norm(share, torch.inf))
+    return size.mul_(sizes.transpose(share))
 
 
 def _below_bend(

@@ -9,11 +9,12 @@ from torch import Tensor
 from biasmatters import kernels
 from biasmatters.affine.bent import Bent
 from biasmatters.affine.maps.dense import DenseMap
-from biasmatters.affine.maps.even import COUNTED, share_bent_evenly, share_evenly
+from biasmatters.affine.maps.even import COUNTED, LEAST, share_bent_evenly, share_evenly
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
 from biasmatters.affine.maps.totals import share_totals
-from biasmatters.affine.masks import all_present, once, passing, present
+from biasmatters.affine.masks import all_present, assume_live, once, passing, present
 from biasmatters.affine.mixing import Lost, Mixing
+from biasmatters.affine.speculation import Assumptions, current
 from biasmatters.rules.softmax import live_by
 
 
@@ -40,6 +41,9 @@ class Uniform:
         self, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
     ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
+        assumed = current()
+        if assumed is not None:
+            return _assuming(assumed, mixing, x, tau, scale), Lost(None)
         slopes = passing(scale)
         if slopes is None:
             together = (
@@ -73,6 +77,16 @@ class Uniform:
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
         """As `SplitsBranches` has it."""
         return kernels.branches.meet(tau, values, factors, "even", COUNTED)
+
+
+def _assuming(
+    assumed: Assumptions, mixing: Mixing, x: Tensor, tau: Tensor, scale: Tensor | None
+) -> Tensor:
+    """The inputs' bias where no unit without contributions has any, as is taken to hold."""
+    support, some = mixing.power(0, x), present(x)
+    count = once(support.forward(some))
+    assume_live(assumed, tau, count, LEAST, scale)
+    return some.mul_(support.transpose(tau / count.clamp_min(1)))
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:

@@ -19,14 +19,16 @@ class BranchMap:
     It is fastest where the branches lie one after another in memory.
 
     Attributes:
-        coefficients: Broadcastable to the stacked input.
+        coefficients: Broadcastable to the stacked input, or a number for each branch.
     """
 
-    coefficients: Tensor
+    coefficients: Tensor | tuple[float, ...]
 
     def power(self, exponent: int, like: Tensor) -> Linear:
         """The map with coefficients ``|m|^exponent``."""
-        powers = raise_to(self.coefficients.to(like.dtype), exponent)
+        if self._known_ones:
+            return Linear(_added, lambda tau: tau.unsqueeze(-1).expand(like.shape))
+        powers = raise_to(self._like(like), exponent)
         if powers.numel() == like.shape[-1] and bool((powers == 1).all()):
             return Linear(_added, lambda tau: tau.unsqueeze(-1).expand(like.shape))
         return Linear(
@@ -37,7 +39,7 @@ class BranchMap:
     def connections(self, x: Tensor) -> Connections:
         """All connections, for the direct form."""
         branches = x.shape[-1]
-        wide = self.coefficients.to(x.dtype)
+        wide = self._like(x)
         if wide.numel() != branches or wide.shape[-1] != branches:
             wide = wide.expand(x.shape)
         return Connections(
@@ -46,6 +48,17 @@ class BranchMap:
             units=lambda tau: tau.reshape(1, 1, 1, -1),
             scatter=lambda values: values.reshape(branches, *x.shape[:-1]).movedim(0, -1),
         )
+
+    @property
+    def _known_ones(self) -> bool:
+        """Whether all are of the size 1, which is seen without looking at a tensor."""
+        return isinstance(self.coefficients, tuple) and {*map(abs, self.coefficients)} == {1}
+
+    def _like(self, x: Tensor) -> Tensor:
+        """The coefficients as a tensor."""
+        if isinstance(self.coefficients, Tensor):
+            return self.coefficients.to(x.dtype)
+        return torch.stack([x.new_full((), number) for number in self.coefficients])
 
 
 def beside(
@@ -58,11 +71,13 @@ def beside(
         coefficients: A number or a tensor for each.
         shape: Of the output.
     """
-    stacked = torch.stack([v.detach().expand(shape) for v in values]).movedim(0, -1)
+    shown = [v if v.shape == shape else v.expand(shape) for v in values]
+    stacked = torch.stack(shown).detach().movedim(0, -1)
+    numbers = tuple(float(c) for c in coefficients if not isinstance(c, Tensor))
+    if len(numbers) == len(coefficients):
+        return BranchMap(numbers), stacked
     factors = [
-        c.detach().to(stacked)
-        if isinstance(c, Tensor)
-        else torch.as_tensor(c, dtype=stacked.dtype, device=stacked.device)
+        c.detach().to(stacked) if isinstance(c, Tensor) else stacked.new_full((), c)
         for c in coefficients
     ]
     if any(factor.ndim for factor in factors):

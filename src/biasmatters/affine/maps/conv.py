@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from biasmatters import kernels
-from biasmatters.affine.maps.counting import Holes, counting, find_holes
+from biasmatters.affine.device import is_apart
+from biasmatters.affine.maps.counting import NO_HOLES, Holes, counting, find_holes
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 from biasmatters.affine.sealed import sealed
+from biasmatters.affine.speculation import current
 
 if TYPE_CHECKING:
     from biasmatters.kernels.cuts import Cuts
@@ -132,9 +134,7 @@ class ConvMap:
     def _suits_patches(self, like: Tensor) -> bool:
         """Whether the transpose is faster by patches, in a format in which sums may be long."""
         exact = self.weight.dtype in (torch.float32, torch.float64)
-        return (
-            exact and like.device.type == "cpu" and self.groups == 1 and self.weight.shape[1] <= FEW
-        )
+        return exact and not is_apart(like) and self.groups == 1 and self.weight.shape[1] <= FEW
 
     def _suits_products(self, like: Tensor) -> bool:
         """Whether a product of matrices is faster than a convolution by points."""
@@ -142,10 +142,21 @@ class ConvMap:
             return True
         return math.prod(like.shape[2:]) >= LARGE or self.weight.numel() <= SMALL
 
-    @cached_property
+    @property
     def holes(self) -> Holes | None:
-        """Where the kernel is 0; it is looked at once."""
+        """Where the kernel is 0; it is looked at once, perhaps together with others."""
+        assumed = current()
+        if assumed is not None and "_holes" not in vars(self):
+            assumed.look_ahead()
+        return self._holes
+
+    @cached_property
+    def _holes(self) -> Holes | None:
         return find_holes(self.weight, self.groups)
+
+    def note_no_holes(self) -> None:
+        """Remember that no coefficient is 0."""
+        vars(self)["_holes"] = NO_HOLES
 
     @cached_property
     def cuts(self) -> Cuts:

@@ -46,7 +46,7 @@ class Holes:
 
 
 _NOWHERE = torch.empty(0, dtype=torch.long, device="cpu")
-_NO_HOLES = Holes(torch.empty(0, device="cpu"), _NOWHERE, _NOWHERE, by_rows=True)
+NO_HOLES = Holes(torch.empty(0, device="cpu"), _NOWHERE, _NOWHERE, by_rows=True)
 
 
 class Kernel(Protocol):
@@ -100,7 +100,7 @@ def find_holes(weight: Tensor, groups: int) -> Holes | None:
     """Where a kernel is 0, None for in too many places to count apart."""
     found = _count_zeros(weight)
     if found is None:
-        return _NO_HOLES
+        return NO_HOLES
     by_row, by_column = found
     rows, columns = by_row.nonzero().squeeze(1), by_column.nonzero().squeeze(1)
     units, each = weight.shape[:2]
@@ -130,10 +130,11 @@ def _everything(conv: Kernel, like: Tensor) -> Linear:
     """As if no coefficient were 0: the channels of a group are added up, and all units alike."""
     groups = conv.groups
     units, inputs = conv.weight.shape[0] // groups, conv.weight.shape[1]
-    ones = like.new_ones(groups, 1, *conv.weight.shape[2:])
-    one = conv.linear(ones, groups, like[:, :1].expand(-1, groups, *like.shape[2:]))
     if conv.a_point:
         one = Linear(lambda x: x, lambda tau: tau)
+    else:
+        ones = like.new_ones(groups, 1, *conv.weight.shape[2:])
+        one = conv.linear(ones, groups, like[:, :1].expand(-1, groups, *like.shape[2:]))
     return Linear(
         lambda x: _widened(one.forward(_merged(x, groups)), units),
         lambda tau: _widened(one.transpose(_merged(tau, groups)), inputs),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from biasmatters import kernels
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.maps.by_samples import BySamples
+from biasmatters.affine.masks import all_present
 from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to, ranges
 from biasmatters.affine.sealed import sealed
+from biasmatters.affine.speculation import current
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
@@ -91,10 +95,26 @@ class DenseMap(BySamples):
         few = all(t.ndim == 2 and len(t) <= SAMPLES for t in tensors)
         return few and kernels.fit(self.weight.detach(), *tensors)
 
+    @property
+    def holes(self) -> tuple[Tensor, Tensor] | None:
+        """As `_find_holes` has them; it is looked at once, perhaps together with others."""
+        assumed = current()
+        if assumed is not None and "_holes" not in vars(self):
+            assumed.look_ahead()
+        return self._holes
+
+    @cached_property
+    def _holes(self) -> tuple[Tensor, Tensor] | None:
+        return _find_holes(self.weight)
+
+    def note_no_holes(self) -> None:
+        """Remember that no weight is 0."""
+        vars(self)["_holes"] = _nowhere(self.weight)
+
     def _counting(self, like: Tensor) -> Linear:
         """Sums over everything, less the few connections whose weight is 0."""
         units, inputs = self.weight.shape
-        holes = _holes(self.weight)
+        holes = self.holes
         if holes is None:
             weight = raise_to(self.weight.to(like.dtype), 0)
             return Linear(lambda x: x @ weight.T, lambda tau: tau @ weight)
@@ -144,8 +164,15 @@ def _sizes(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
         yield rows, torch.abs(weight[rows], out=buffer[: rows.stop - rows.start])
 
 
-def _holes(weight: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Rows and columns of the zeros; None where they are more than a thousandth."""
+def _nowhere(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """No rows and no columns."""
+    return weight.new_empty(0, dtype=torch.long), weight.new_empty(0, dtype=torch.long)
+
+
+def _find_holes(weight: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Rows and columns of the zeros, if there are any; None for more than a thousandth."""
+    if is_apart(weight) and all_present(weight):
+        return _nowhere(weight)
     found = [weight.new_empty(0, 2, dtype=torch.long)]
     most = weight.numel() // 1000
     for rows, part in _sizes(weight):

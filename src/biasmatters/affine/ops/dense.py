@@ -38,12 +38,13 @@ def linear(call: Call) -> Form:
     law = PerChannel(shift=None if bias is None else bias.detach()) if flat else None
     # Under autocast what is computed has another format than what it is computed of.
     alike = call.inputs[0].dtype == weight.dtype == call.output.dtype
+    made = DenseMap(weight.detach())
     return mixing(
         call,
-        lambda: DenseMap(weight.detach()),
+        lambda: made,
         lambda: bias,
         law=law,
-        transpose=(lambda grad: (grad @ weight.detach(),)) if alike else None,
+        transpose=(lambda grad: (grad @ made.weight,)) if alike else None,
     )
 
 

@@ -12,7 +12,7 @@ from biasmatters import kernels
 from biasmatters.affine.call import Call, tensors_in
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form, Split, nothing, routing
-from biasmatters.affine.masks import any_left
+from biasmatters.affine.masks import any_left, none_left
 from biasmatters.affine.registry import decomposes, handles
 
 
@@ -129,7 +129,7 @@ def _pad_by_zeros(call: Call, pads: Sequence[int]) -> Form:
     def pull(tau: Tensor, split: Split) -> tuple[Tensor, ...]:
         if call.axes[0] == 0 and len(tau) == call.samples and _is_flat(tau, pads):
             return (_inside(call, tau, pads, split),)
-        orphans = [strip for strip in _border(tau, pads) if any_left(strip)]
+        orphans = [strip for strip in _border(tau, pads) if not none_left(strip)]
         if not orphans:
             return (tau[window],)
         (spread,) = split.spread(call, *orphans)

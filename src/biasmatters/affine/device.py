@@ -1,0 +1,13 @@
+"""Whether a tensor lies apart from the host, which decides what its numbers cost to look at."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+# The type of the devices whose memory the host reads as its own.
+HOST = "cpu"
+
+
+def is_apart(x: Tensor) -> bool:
+    """Whether reading a number of x waits until its device has done all that was asked of it."""
+    return x.device.type != HOST

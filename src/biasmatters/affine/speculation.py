@@ -1,0 +1,77 @@
+"""Going on by what mostly holds, and looking at whether it did afterwards, all at once.
+
+Whether a tensor is finite, or whether bias is stranded, decides which way to go, and a device apart
+from the host stands still each time it is asked. While `assuming`, the likely answer is taken and
+the question noted; who began looks at the answers, and goes back if one of them is no.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+Holds = Callable[..., bool]
+
+
+class Assumptions:
+    """What was taken to hold, and the numbers by which to tell whether it does.
+
+    Args:
+        look_ahead: Finds out at once what many will ask that cannot be taken to hold.
+    """
+
+    def __init__(self, look_ahead: Callable[[], None]) -> None:
+        self.look_ahead = look_ahead
+        self._numbers: list[Tensor] = []
+        self._tests: list[tuple[int, Holds]] = []
+
+    def note(self, holds: Holds, *numbers: Tensor) -> None:
+        """Take to hold what a function of numbers, each a tensor without axes, says of them."""
+        self._numbers.extend(numbers)
+        self._tests.append((len(numbers), holds))
+
+    def finite(self, x: Tensor) -> None:
+        """Take all entries to be finite; too large a sum says nothing and counts as a no."""
+        narrow = x.dtype in (torch.float16, torch.bfloat16)
+        self.note(math.isfinite, x.detach().sum(dtype=torch.float32 if narrow else None))
+
+    def zero(self, x: Tensor) -> None:
+        """Take all entries to be 0."""
+        self.note(lambda some: not some, x.any())
+
+    def nowhere_zero(self, x: Tensor) -> None:
+        """Take no entry to be 0."""
+        self.note(bool, x.all())
+
+    def hold(self) -> bool:
+        """Whether all of it holds, by one look at all numbers."""
+        if not self._numbers:
+            return True
+        device = self._numbers[0].device
+        read = torch.stack([number.to(device) for number in self._numbers]).tolist()
+        values = iter(read)
+        return all(holds(*(next(values) for _ in range(count))) for count, holds in self._tests)
+
+
+_noted: ContextVar[Assumptions | None] = ContextVar("_noted", default=None)
+
+
+def current() -> Assumptions | None:
+    """Where to note what is taken to hold; None where it has to be looked at, at once."""
+    return _noted.get()
+
+
+@contextmanager
+def assuming(look_ahead: Callable[[], None] = lambda: None) -> Iterator[Assumptions]:
+    """Take things to hold for a while. What comes of it may be kept only if they do."""
+    noted = Assumptions(look_ahead)
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
