@@ -21,6 +21,7 @@ from biasmatters.affine.backward import (
 )
 from biasmatters.affine.boundary import Boundary
 from biasmatters.affine.chain import Composition, Made, compose, find_chains, link
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
@@ -333,6 +334,15 @@ def _weigh(grad: Tensor, intercept: Tensor, axis: int, samples: int) -> tuple[Te
         share = per_sample(product, axis, samples)
         return share, per_sample(product.abs_(), axis, samples)
     # G is added up first where the intercept repeats.
-    product = grad.sum(repeats, keepdim=True) * intercept.reshape(shape)
-    sizes = grad.abs().sum(repeats, keepdim=True) * intercept.reshape(shape).abs()
+    intercept = intercept.reshape(shape)
+    product = grad.sum(repeats, keepdim=True) * intercept
+    sizes = _sizes(grad, repeats) * intercept.abs()
     return per_sample(product, axis, samples), per_sample(sizes, axis, samples)
+
+
+def _sizes(values: Tensor, axes: list[int]) -> Tensor:
+    """The sum of the sizes over axes, which are kept."""
+    if is_apart(values):
+        sizes: Tensor = torch.linalg.vector_norm(values, 1, axes, keepdim=True)
+        return sizes
+    return values.abs().sum(axes, keepdim=True)

@@ -38,7 +38,7 @@ class Assumptions:
     def finite(self, x: Tensor) -> None:
         """Take all entries to be finite; too large a sum says nothing and counts as a no."""
         narrow = x.dtype in (torch.float16, torch.bfloat16)
-        self.note(math.isfinite, x.detach().sum(dtype=torch.float32 if narrow else None))
+        self.note(math.isfinite, x.sum(dtype=torch.float32 if narrow else None))
 
     def zero(self, x: Tensor) -> None:
         """Take all entries to be 0."""

@@ -332,4 +332,5 @@ def _product(slopes: list[Callable[[], Tensor]], like: Tensor) -> Tensor:
     scale = slopes[0]()
     for slope in slopes[1:]:
         scale = scale * slope()
-    return scale.to(like).expand(like.shape)
+    scale = scale.to(like)
+    return scale if scale.shape == like.shape else scale.expand(like.shape)

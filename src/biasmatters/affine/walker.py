@@ -116,9 +116,11 @@ class Walk:
         if not self._is_finite(x):
             x = finite(x)
         # Under autocast a layer's output, and so its bias, has another dtype than its input.
-        dtype = at_least_single(torch.promote_types(x.dtype, tau.dtype))
-        x, tau = x.to(dtype), tau.to(dtype)
-        scale = None if self._scale is None else self._scale.reshape(tau.shape).to(dtype)
+        alike = x.dtype == tau.dtype
+        dtype = at_least_single(x.dtype if alike else torch.promote_types(x.dtype, tau.dtype))
+        x, tau, scale = x.to(dtype), tau.to(dtype), self._scale
+        if scale is not None:
+            scale = (scale if scale.shape == tau.shape else scale.reshape(tau.shape)).to(dtype)
         if self.probe is not None:
             self.probe(self._label, mixing, x, tau, scale)
         if is_apart(x) or not is_depthwise(mixing) or kernels.fit(x, tau):
@@ -174,12 +176,11 @@ class Walk:
         coefficients: Sequence[Tensor | float],
         tau: Tensor,
     ) -> tuple[tuple[Tensor, Tensor], Tensor | None] | None:
-        a, b = (value.detach() for value in values)
         numbers = [float(c) for c in coefficients if not isinstance(c, Tensor)]
-        slopes = passing(self._scale)
-        alike = a.shape == b.shape == tau.shape and kernels.fit(tau, a, b)
-        if len(numbers) < 2 or slopes is not None or not alike:
+        alike = all(value.shape == tau.shape for value in values) and kernels.fit(tau, *values)
+        if len(numbers) < 2 or not alike or passing(self._scale) is not None:
             return None
+        a, b = (value.detach() for value in values)
         if not all(map(self._is_finite, (a, b))):
             return None
         return branches((a, b), (numbers[0], numbers[1]), tau)

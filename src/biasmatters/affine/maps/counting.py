@@ -134,7 +134,10 @@ def _everything(conv: Kernel, like: Tensor) -> Linear:
         one = Linear(lambda x: x, lambda tau: tau)
     else:
         ones = like.new_ones(groups, 1, *conv.weight.shape[2:])
-        one = conv.linear(ones, groups, like[:, :1].expand(-1, groups, *like.shape[2:]))
+        few = like[:, :1]
+        if groups > 1:
+            few = few.expand(-1, groups, *like.shape[2:])
+        one = conv.linear(ones, groups, few)
     return Linear(
         lambda x: _widened(one.forward(_merged(x, groups)), units),
         lambda tau: _widened(one.transpose(_merged(tau, groups)), inputs),
@@ -172,6 +175,8 @@ def _merged(x: Tensor, groups: int) -> Tensor:
     """The sum over each group's channels."""
     if x.shape[1] == groups:
         return x
+    if groups == 1:
+        return x.sum(1, keepdim=True)
     return x.reshape(len(x), groups, x.shape[1] // groups, *x.shape[2:]).sum(2)
 
 

@@ -67,8 +67,11 @@ _RELU = Bend(low=0.0, holds=False)
 @handles("relu")
 def relu(call: Call) -> Form:
     """``max(z, 0)``: slope ``1[z > 0]``, no intercept."""
-    z = call.inputs[0].detach()
-    return elementwise(call, lambda: call.output.detach().sign(), gap=z.abs, law=_RELU)
+
+    def gap() -> Tensor:
+        return call.inputs[0].detach().abs()
+
+    return elementwise(call, lambda: call.output.detach().sign(), gap=gap, law=_RELU)
 
 
 @handles("leaky_relu", "prelu", "abs")

@@ -14,7 +14,7 @@ from biasmatters.affine.registry import decomposes, handles, rewrites
 
 
 def _per_channel(call: Call, values: Tensor) -> Tensor:
-    return values.detach().reshape(-1, *(1,) * (call.output.ndim - 2))
+    return values.reshape(-1, *(1,) * (call.output.ndim - 2))
 
 
 def by_running_statistics(
