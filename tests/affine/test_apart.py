@@ -178,8 +178,25 @@ def test_after_failures_the_rest_is_walked_with_care(
     many = len(held)
     held.clear()
     apart(lambda: method.explain(picture(2), 1), STRETCH=1, FAILURES=1)
-    assert held.count(False) == 1
+    assert held.count(False) == 2  # once for stranded bias, and once for good
     assert len(held) < many
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+@pytest.mark.parametrize("rule", EXACT)
+def test_stranded_bias_is_handed_on_without_asking(
+    rule: str, fallback: Fallback, apart: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    stages = [s for _ in range(9) for s in (nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ReLU())]
+    whole = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), *stages, nn.Flatten()
+    net = seeded(nn.Sequential(*whole, nn.Linear(256, 3)))
+    x, method = torch.rand(2, 2, 8, 8).double(), bm.BiasBackprop(net, rule, fallback=fallback)
+    wanted, held = method.explain(x, 0), failing(monkeypatch)
+    assert float(wanted.certificate.fallback_mass.min()) > 0.01
+    assert_same(apart(lambda: method.explain(x, 0), STRETCH=10), wanted, 1e-12)
+    assert held == [False, True, True, True]
+    assert apart(lambda: reads(lambda: method.explain(x, 0)), STRETCH=10) < 12
 
 
 class Masked(nn.Module):

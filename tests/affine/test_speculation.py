@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from biasmatters.affine import device, masks
+from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.form import Form
+from biasmatters.affine.maps import dense
 from biasmatters.affine.maps.ahead import look_for_holes, with_coefficients
 from biasmatters.affine.maps.branches import BranchMap, beside
 from biasmatters.affine.maps.conv import ConvMap
@@ -182,10 +184,8 @@ def test_holes_are_looked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     full, holed = torch.rand(8, 8, 3, 3) + 1, torch.rand(8, 8, 3, 3) + 1
     holed[2, 3, 0, 0] = 0
     how = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-    dense = [DenseMap(full[0, 0]), DenseMap(holed[2].flatten(1))]
-    maps = with_coefficients(
-        [ConvMap(full, *how), ConvMap(holed, *how), *dense, TotalMap((1,), 1.0)]
-    )
+    two = [DenseMap(full[0, 0]), DenseMap(holed[2].flatten(1))]
+    maps = with_coefficients([ConvMap(full, *how), ConvMap(holed, *how), *two, TotalMap((1,), 1.0)])
     assert len(maps) == 4
     looked: list[int] = []
 
@@ -206,3 +206,55 @@ def test_holes_are_looked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [torch.stack(h).shape for h in found[2:3]] == [(2, 0)]  # type: ignore[arg-type]
     assert found[3] is None  # one of 72 is more than a thousandth
     look_for_holes([])
+
+
+@pytest.mark.parametrize("zeros", [0, 7, 11])
+def test_zeros_of_a_matrix(zeros: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    weight = torch.rand(100, 100) + 1
+    weight.flatten()[torch.randperm(10000)[:zeros]] = 0
+    x, tau = torch.rand(2, 100), torch.rand(2, 100)
+    near = DenseMap(weight)
+    wanted = near.power(0, x)
+    monkeypatch.setattr(device, "HOST", "nowhere")
+    far = DenseMap(weight)
+    found = far.power(0, x)
+    assert (far.holes is None) == (near.holes is None) == (zeros > 10)
+    assert far.holes is None or len(far.holes[0]) == zeros
+    torch.testing.assert_close(found.forward(x), wanted.forward(x))
+    torch.testing.assert_close(found.transpose(tau), wanted.transpose(tau))
+    monkeypatch.setattr(dense, "LARGE", 1000)
+    monkeypatch.setattr(dense, "APART", 300)
+    sizes = DenseMap(-weight).power(1, x)
+    torch.testing.assert_close(sizes.forward(x), x @ weight.T)
+    torch.testing.assert_close(sizes.transpose(tau), tau @ weight)
+
+
+def test_where_bias_is_stranded_nothing_is_left_out() -> None:
+    scale = torch.tensor([1.0, 0.0, 2.0]).expand(2, 3)
+    with assuming(none_stranded=False) as assumed:
+        assert not masks.none_left(torch.zeros(2))
+        assert not masks.none_left(torch.ones(2))
+        slopes = masks.passing(scale)
+        assert slopes is not None
+        assert slopes.tolist() == [[1.0, 0.0, 1.0]]
+        ones = masks.passing(torch.ones(3).expand(2, 3))
+        assert ones is not None
+        assert ones.tolist() == [[1.0, 1.0, 1.0]]
+    assert assumed.hold()
+
+
+@pytest.mark.parametrize("exponent", [0, 1])
+def test_the_fallback_takes_every_unit_to_have_inputs(exponent: int) -> None:
+    torch.manual_seed(0)
+    weight, x, tau = torch.rand(3, 4) + 1, torch.rand(2, 4), torch.rand(2, 3)
+    for zero in (False, True):
+        if zero:
+            weight[1] = 0
+        wanted, lost = hand_to_support(DenseMap(weight), x, tau, exponent)
+        with assuming() as assumed:
+            found, none = hand_to_support(DenseMap(weight), x, tau, exponent)
+        assert none is None
+        assert assumed.hold() is (lost is None) is (not zero)
+        if not zero:
+            torch.testing.assert_close(found, wanted)

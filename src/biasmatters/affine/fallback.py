@@ -10,6 +10,7 @@ from biasmatters.affine.maps.even import COUNTED, LEAST, share_evenly
 from biasmatters.affine.maps.planes import share_by_planes
 from biasmatters.affine.masks import count, unless_empty
 from biasmatters.affine.mixing import Linear, Mixing, Stackable, Tileable, raise_to
+from biasmatters.affine.speculation import current
 
 # Connections listed at a time for each thread, and the share of units up to which they are listed.
 LISTED = 1 << 17
@@ -36,12 +37,18 @@ def hand_to_support(
         if together is not None:
             return together
     counted = exponent == 0 and isinstance(mixing, ConvMap)
-    if isinstance(mixing, Tileable) and not counted and count(tau) < FEW * tau.numel():
+    assumed = current()
+    listed = assumed is None and not counted
+    if listed and isinstance(mixing, Tileable) and count(tau) < FEW * tau.numel():
         return _listed(mixing, x, tau, exponent)
     support = mixing.power(exponent, x)
     total = _sizes(mixing, exponent, x, support)
     share = tau / total
     least = LEAST if exponent == 0 else 0.0
+    if assumed is not None and tau.numel():
+        assumed.note(lambda low: low > least, total.amin())
+        assumed.finite(share)
+        return support.transpose(share), None
     if bool(total.amin() > least) and bool(share.sum().isfinite()):
         return support.transpose(share), None
     reached = (total > least) & share.isfinite()

@@ -71,9 +71,10 @@ def present_throughout(x: Tensor) -> bool:
 def passing(scale: Tensor | None) -> Tensor | None:
     """1 where a slope is not 0; None if no slope is 0 and that is seen without looking at all.
 
-    Behind a batch-norm alone a channel has one slope, which is hardly ever 0.
+    Behind a batch-norm alone a channel has one slope, which is hardly ever 0. It is not looked at
+    where that has to wait.
     """
-    if scale is None or present_throughout(scale):
+    if scale is None or (current() is None and present_throughout(scale)):
         return None
     return present(once(scale))
 
@@ -101,12 +102,13 @@ def any_left(values: Tensor) -> bool:
 
 
 def none_left(values: Tensor) -> bool:
-    """Whether all entries are 0, or are taken to be."""
+    """Whether all entries are 0, or are taken to be; some may be 0 as well where they are not."""
     assumed = current()
     if assumed is None:
         return not any_left(values)
-    assumed.zero(values)
-    return True
+    if assumed.none_stranded:
+        assumed.zero(values)
+    return assumed.none_stranded
 
 
 def assume_live(

@@ -23,10 +23,12 @@ class Assumptions:
 
     Args:
         look_ahead: Finds out at once what many will ask that cannot be taken to hold.
+        none_stranded: Whether no bias is taken to be stranded; if not, all of it is handed on by
+            the fallback without asking whether there is any.
     """
 
-    def __init__(self, look_ahead: Callable[[], None]) -> None:
-        self.look_ahead = look_ahead
+    def __init__(self, look_ahead: Callable[[], None], *, none_stranded: bool) -> None:
+        self.look_ahead, self.none_stranded = look_ahead, none_stranded
         self._numbers: list[Tensor] = []
         self._tests: list[tuple[int, Holds]] = []
 
@@ -67,9 +69,11 @@ def current() -> Assumptions | None:
 
 
 @contextmanager
-def assuming(look_ahead: Callable[[], None] = lambda: None) -> Iterator[Assumptions]:
+def assuming(
+    look_ahead: Callable[[], None] = lambda: None, *, none_stranded: bool = True
+) -> Iterator[Assumptions]:
     """Take things to hold for a while. What comes of it may be kept only if they do."""
-    noted = Assumptions(look_ahead)
+    noted = Assumptions(look_ahead, none_stranded=none_stranded)
     token = _noted.set(noted)
     try:
         yield noted

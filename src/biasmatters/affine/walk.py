@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -39,8 +39,8 @@ from biasmatters.affine.walker import (
     Walk,
 )
 
-# Steps that are walked before what was taken to hold is looked at, and how often it may not have
-# held before that is asked step by step.
+# Steps that are walked before what was taken to hold is looked at, and how often that may not have
+# held, even with bias stranded, before it is asked step by step.
 STRETCH, FAILURES = 40, 2
 
 
@@ -175,13 +175,17 @@ def _by_stretches(todo: list[Step | Link | None], done: _Walked) -> _Walked:
         look_for_holes(maps)
         maps.clear()
 
-    failures = 0
+    failures, none_stranded = 0, True
     while todo and failures < FAILURES:
         first = max(len(todo) - STRETCH, 0)
         stretch = [(todo[number], number) for number in reversed(range(first, len(todo)))]
-        trial = _tried(done.copy(), stretch, look_ahead)
+        how = speculation.assuming(look_ahead, none_stranded=none_stranded)
+        trial = _tried(done.copy(), stretch, how)
         if trial is not None:
             done = trial
+        elif none_stranded:
+            none_stranded = False  # what strands bias in one layer mostly does in the next
+            continue
         else:
             failures += 1
             for step, number in stretch:
@@ -191,11 +195,13 @@ def _by_stretches(todo: list[Step | Link | None], done: _Walked) -> _Walked:
 
 
 def _tried(
-    trial: _Walked, stretch: list[tuple[Step | Link | None, int]], look_ahead: Callable[[], None]
+    trial: _Walked,
+    stretch: list[tuple[Step | Link | None, int]],
+    how: AbstractContextManager[speculation.Assumptions],
 ) -> _Walked | None:
     """A walk after some steps by what mostly holds; None if it did not, or one could not go on."""
     # Only what is raised with care is an error.
-    with suppress(Exception), speculation.assuming(look_ahead) as assumed:
+    with suppress(Exception), how as assumed:
         for step, number in stretch:
             trial.take(step, number)
         return trial if assumed.hold() else None

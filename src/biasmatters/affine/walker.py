@@ -265,8 +265,9 @@ def _left(live: Tensor | Lost, tau: Tensor) -> Tensor | None:
     if isinstance(live, Lost):
         return live.tau
     live = live.to(tau.dtype)
-    if speculation.current() is not None and none_left(left_out(tau, live)):
-        return None
+    if speculation.current() is not None:
+        left = left_out(tau, live)
+        return None if none_left(left) else left
     if present_throughout(live) or not any(any_left(left_out(*p)) for p in pieces(tau, live)):
         return None
     return left_out(tau, live)

@@ -46,7 +46,7 @@ class Proportional:
     ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with coefficients ``|m|``; the folded slope cancels."""
         assumed = current()
-        if assumed is not None and tau.numel():
+        if assumed is not None and assumed.none_stranded and tau.numel():
             return _assuming(assumed, mixing, x, tau, scale), Lost(None)
         slopes = passing(scale)
         if slopes is None:
@@ -63,7 +63,7 @@ class Proportional:
             own = total if isinstance(mixing, ConvMap) else total.clone()
             share, lost = _by_kernel(tau, own)
             return size.mul_(sizes.transpose(share)), Lost(lost)
-        if total.numel() and bool(total.amin() > _least(tau.new_tensor(largest(tau)))):
+        if assumed is None and _ample(tau, total):
             share = tau / total if slopes is None else (tau / total).mul_(slopes)
             live = share.new_ones(()) if slopes is None else slopes
             return size.mul_(sizes.transpose(share)), live.expand_as(tau)
@@ -157,6 +157,11 @@ def _least(sizes: Tensor) -> Tensor:
     """
     relative, absolute = _bounds(sizes)
     return sizes.mul_(relative).clamp_min_(absolute)
+
+
+def _ample(tau: Tensor, total: Tensor) -> bool:
+    """Whether all units surely have contributions that count."""
+    return bool(total.numel()) and bool(total.amin() > _least(tau.new_full((), largest(tau))))
 
 
 def _divide(

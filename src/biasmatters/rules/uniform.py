@@ -42,7 +42,7 @@ class Uniform:
     ) -> tuple[Tensor, Tensor | Lost]:
         """Two linear maps with every coefficient replaced by ``1[m != 0]``."""
         assumed = current()
-        if assumed is not None:
+        if assumed is not None and assumed.none_stranded:
             return _assuming(assumed, mixing, x, tau, scale), Lost(None)
         slopes = passing(scale)
         if slopes is None:
@@ -62,7 +62,7 @@ class Uniform:
         if slopes is None:
             return some.mul_(support.transpose(tau * each)), reached.expand_as(tau)
         share = tau * slopes
-        live = slopes if all_present(reached) else slopes * reached
+        live = slopes if assumed is None and all_present(reached) else slopes * reached
         return some.mul_(support.transpose(share.mul_(each))), live.expand_as(tau)
 
     def split_bent(

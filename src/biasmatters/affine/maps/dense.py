@@ -12,13 +12,15 @@ from torch import Tensor
 from biasmatters import kernels
 from biasmatters.affine.device import is_apart
 from biasmatters.affine.maps.by_samples import BySamples
-from biasmatters.affine.masks import all_present
+from biasmatters.affine.masks import all_present, count
 from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to, ranges
 from biasmatters.affine.sealed import sealed
 from biasmatters.affine.speculation import current
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
+# Weights that are worked on together where each of many calls costs more than memory does.
+APART = 1 << 24
 # Samples up to which a row of weights in cache is better than a product of matrices.
 SAMPLES = 8
 
@@ -158,7 +160,8 @@ def _by_rows(weight: Tensor) -> Linear:
 
 def _sizes(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """``|weight|``, some rows at a time, in memory that is used again."""
-    step = max(1, LARGE // 16 // max(weight.shape[1], 1))
+    piece = APART if is_apart(weight) else LARGE // 16
+    step = max(1, piece // max(weight.shape[1], 1))
     buffer = torch.empty_like(weight[:step])
     for rows in ranges(len(weight), step):
         yield rows, torch.abs(weight[rows], out=buffer[: rows.stop - rows.start])
@@ -169,10 +172,19 @@ def _nowhere(weight: Tensor) -> tuple[Tensor, Tensor]:
     return weight.new_empty(0, dtype=torch.long), weight.new_empty(0, dtype=torch.long)
 
 
+def _by_axis(places: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns."""
+    rows, columns = places.unbind(1)
+    return rows, columns
+
+
 def _find_holes(weight: Tensor) -> tuple[Tensor, Tensor] | None:
     """Rows and columns of the zeros, if there are any; None for more than a thousandth."""
     if is_apart(weight) and all_present(weight):
         return _nowhere(weight)
+    if is_apart(weight):
+        many = count(weight) < weight.numel() - weight.numel() // 1000
+        return None if many else _by_axis((weight == 0).nonzero())
     found = [weight.new_empty(0, 2, dtype=torch.long)]
     most = weight.numel() // 1000
     for rows, part in _sizes(weight):
@@ -183,8 +195,7 @@ def _find_holes(weight: Tensor) -> tuple[Tensor, Tensor] | None:
             most -= len(places)
             if most < 0:
                 return None
-    rows_found, columns = torch.cat(found).unbind(1)
-    return rows_found, columns
+    return _by_axis(torch.cat(found))
 
 
 @sealed
