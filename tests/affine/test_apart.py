@@ -15,6 +15,7 @@ import biasmatters as bm
 from biasmatters.affine import device, walk
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.mixing import Lost, Mixing
+from biasmatters.affine.speculation import assuming
 from biasmatters.kernels import without_kernels
 from biasmatters.rules import RULES
 from biasmatters.types import Attribution
@@ -276,7 +277,21 @@ def test_a_rule_may_hand_out_nan_or_raise(apart: Callable[..., Any]) -> None:
         apart(lambda: bm.BiasBackprop(net, Nan()).explain(x, 0))
     with pytest.raises(ValueError, match="by the rule"):
         apart(lambda: bm.BiasBackprop(net, Raises(always=True)).explain(x, 0))
-    assert apart(lambda: bm.BiasBackprop(net, Raises(always=False)).explain(x, 0)).complete
+
+
+def test_an_error_where_nothing_holds_is_none(apart: Callable[..., Any]) -> None:
+    torch.manual_seed(0)
+    first, last = nn.Linear(4, 6).double(), nn.Linear(1, 3).double()
+    mask, x = torch.tensor([0, 0, -torch.inf, 0, 0, 0]).double(), torch.randn(2, 4).double()
+
+    def model(x: Tensor) -> Tensor:
+        return last(torch.logsumexp(first(x) + mask, -1, keepdim=True))  # type: ignore[no-any-return]
+
+    method = bm.BiasBackprop(model, Raises(always=False))
+    wanted = method.explain(x, 0)
+    with assuming(), pytest.raises(ValueError, match="by the rule"):
+        method.explain(x, 0)
+    assert_same(apart(lambda: method.explain(x, 0)), wanted, 1e-12)
 
 
 def test_probes_see_each_layer_once(apart: Callable[..., Any]) -> None:

@@ -18,9 +18,11 @@ from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.counting import Holes, find_holes
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.totals import TotalMap
+from biasmatters.affine.mixing import Connections, Linear
 from biasmatters.affine.speculation import assuming, current
 from biasmatters.affine.step import finite_constants
 from biasmatters.affine.target import resolve_target
+from biasmatters.rules import make_rule
 from tests.affine.test_masks import FORMATS, LAYOUTS, numbers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -258,3 +260,36 @@ def test_the_fallback_takes_every_unit_to_have_inputs(exponent: int) -> None:
         assert assumed.hold() is (lost is None) is (not zero)
         if not zero:
             torch.testing.assert_close(found, wanted)
+
+
+class Faint:
+    """A map of which sums come out as round-off in place of 0."""
+
+    def power(self, exponent: int, like: Tensor) -> Linear:
+        return Linear(lambda x: x * 0.3, lambda tau: tau)
+
+    def connections(self, x: Tensor) -> Connections:
+        raise NotImplementedError
+
+
+def test_counts_that_are_round_off_are_none() -> None:
+    with assuming() as assumed:
+        hand_to_support(Faint(), torch.ones(2, 3), torch.ones(2, 3), 0)
+    assert not assumed.hold()
+    with assuming() as assumed:
+        hand_to_support(Faint(), torch.ones(2, 3), torch.ones(2, 3), 1)
+    assert assumed.hold()
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-305, 1e-200, 1.0, 1e200])
+def test_tiny_contributions_are_not_taken_to_count(size: float) -> None:
+    weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]], dtype=torch.float64)
+    x = torch.full((1, 2), size, dtype=torch.float64)
+    tau = torch.tensor([[1e15, -4.0]], dtype=torch.float64)
+    rule = make_rule("proportional")
+    wanted, _ = rule.split(DenseMap(weight), x, tau, None)
+    with assuming() as assumed:
+        found, _ = rule.split(DenseMap(weight), x, tau, None)
+    assert assumed.hold() == (size > 1e-250)
+    if assumed.hold():
+        torch.testing.assert_close(found, wanted)
