@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.errors import InputError, TrainingModeError
 from biasmatters.affine.state import ModelState
 
@@ -119,6 +120,14 @@ def surely_finite(values: Tensor) -> bool:
     if values.numel() <= FEW and values.layout == torch.strided and not values.is_nested:
         return all(map(math.isfinite, values.flatten().tolist()))
     return math.isfinite(float(values.detach().sum()))
+
+
+def are_surely_finite(several: Sequence[Tensor]) -> list[bool]:
+    """The same of several tensors, by one look at all of them where they lie apart."""
+    if not several or not all(is_apart(values) and not values.is_complex() for values in several):
+        return list(map(surely_finite, several))
+    sums = [values.detach().sum().to(several[0].device) for values in several]
+    return list(map(math.isfinite, torch.stack(sums).tolist()))
 
 
 def check_finite(values: Tensor, what: str) -> None:

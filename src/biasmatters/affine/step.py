@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from biasmatters.affine.device import is_apart
 from biasmatters.affine.form import Form
-from biasmatters.affine.guard import surely_finite
+from biasmatters.affine.guard import are_surely_finite, surely_finite
 from biasmatters.affine.node import Node
 from biasmatters.affine.sealed import sealed
-from biasmatters.affine.speculation import assuming
 
 if TYPE_CHECKING:
     from biasmatters.affine.chain import Chain
@@ -80,25 +78,17 @@ class Derived:
 def finite_constant(form: Form) -> Tensor | None:
     """An intercept with infinities (masked logits) as 0: the gradient that meets them is 0."""
     intercept = form.intercept()
-    return None if intercept is None else _finite(intercept)
+    return intercept if intercept is None or surely_finite(intercept) else _masked(intercept)
 
 
 def finite_constants(forms: Sequence[Form]) -> list[Tensor | None]:
-    """The same of several forms; those on a device apart are looked at together."""
+    """The same of several forms, which are looked at together where that saves waiting."""
     constants = [form.intercept() for form in forms]
-    some = [c for c in constants if c is not None]
-    if some and all(is_apart(c) and not c.is_complex() for c in some):
-        with assuming() as assumed:
-            for constant in some:
-                assumed.finite(constant)
-        if assumed.hold():
-            return constants
-    return [None if c is None else _finite(c) for c in constants]
+    fine = iter(are_surely_finite([c for c in constants if c is not None]))
+    return [c if c is None or next(fine) else _masked(c) for c in constants]
 
 
-def _finite(constant: Tensor) -> Tensor:
-    if surely_finite(constant):
-        return constant
+def _masked(constant: Tensor) -> Tensor:
     return constant.masked_fill(constant.isinf(), 0)
 
 

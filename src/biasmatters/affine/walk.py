@@ -81,7 +81,8 @@ def walk(
     Args:
         point: Of what `record` returned, or that itself.
         steps: Its steps. They are taken off the list, and let go as the walk is done with them: if
-            nobody else holds them, their memory is free for what the walk makes.
+            nobody else holds them, their memory is free for what the walk makes (on a device apart
+            from the host `STRETCH` of them at a time).
         split: The rule's split.
         fold: Whether the slopes after a mixing operation (batch-norm, activation) scale its
             contributions, as if folded into its weights.
@@ -141,6 +142,11 @@ class _Walked:
         scales, floors, betas = dict(self.scales), dict(self.floors), dict(self.betas)
         return _Walked(self.state.copy(), scales, floors, self.put_in, layers, betas)
 
+    def take_all(self, stretch: Sequence[tuple[Step | Link | None, int]]) -> None:
+        """Hand on the bias of several steps at their places."""
+        for step, number in stretch:
+            self.take(step, number)
+
     def take(self, step: Step | Link | None, number: int) -> None:
         """Hand on the bias of a step at a place."""
         scale = self.scales.pop(number, None)
@@ -188,22 +194,20 @@ def _by_stretches(todo: list[Step | Link | None], done: _Walked) -> _Walked:
             continue
         else:
             failures += 1
-            for step, number in stretch:
-                done.take(step, number)
+            done.take_all(stretch)
         del todo[first:], trial, stretch
     return done
 
 
 def _tried(
     trial: _Walked,
-    stretch: list[tuple[Step | Link | None, int]],
+    stretch: Sequence[tuple[Step | Link | None, int]],
     how: AbstractContextManager[speculation.Assumptions],
 ) -> _Walked | None:
     """A walk after some steps by what mostly holds; None if it did not, or one could not go on."""
     # Only what is raised with care is an error.
     with suppress(Exception), how as assumed:
-        for step, number in stretch:
-            trial.take(step, number)
+        trial.take_all(stretch)
         return trial if assumed.hold() else None
     return None
 
