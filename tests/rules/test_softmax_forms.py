@@ -113,16 +113,18 @@ sized = st.sampled_from([SoftmaxNegAbs, SoftmaxAbs])
 
 @pytest.fixture(
     scope="module",
-    params=["cheapest", "expanded", "banded", "listed", "tiled", "rows", "picked"],
+    params=["cheapest", "expanded", "banded", "pieced", "listed", "tiled", "rows", "picked"],
 )
 def form(request: pytest.FixtureRequest) -> object:
     """Small layers would all be written out, in one block; the others see to the other ways."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param in ("expanded", "banded"):
+        if request.param in ("expanded", "banded", "pieced"):
             patch.setattr(plan, "DIRECT", 1e9)
             patch.setattr(plan, "PICKED", 1e9)
         if request.param == "banded":
             patch.setattr(by_size, "BAND", 30)
+        if request.param == "pieced":
+            patch.setattr(plan, "PIECE", 60)
         if request.param in ("rows", "picked"):
             patch.setattr(rows, "SHORT", 1)
             patch.setattr(rows, "BLOCK", 50)

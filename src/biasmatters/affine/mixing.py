@@ -198,8 +198,8 @@ class Stackable(Mixing, Protocol):
     def stack(self, tables: Tensor, like: Tensor) -> Linear:
         """``sum_k M_k x_k`` for coefficients ``(r, *weight.shape)`` in place of the weight.
 
-        Its ``forward`` takes ``(B, r, *rest)`` for an input ``like`` of ``(B, *rest)``; its
-        ``transpose`` returns that shape.
+        Its ``forward`` takes features ``like`` these, ``(B, r, *rest)`` for an input of
+        ``(B, *rest)``; its ``transpose`` returns that shape.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ from biasmatters.rules.on_gpu import By, split_on_gpu
 from biasmatters.rules.plan import Plan, make_plans
 from biasmatters.rules.softmax import contributions, live_by, live_units, tolerance_for
 
-# Numbers that the features of a band hold for each thread.
+# Numbers that the features, or the outputs, of a band hold for each thread.
 BAND = 1 << 19
 # Numbers in a weight whose tables, of as many numbers for each product of an expansion, are held.
 ROOM = 1 << 20
@@ -113,8 +114,9 @@ def _by_bands(
     wide = mixing.padded(x)
     slopes = None if scale is None else scale.expand_as(tau)
     rank = max(plan.expansion.rank for plan in plans)
-    limit = max(BAND * torch.get_num_threads(), rank * mixing.weight.numel()) // max(rank, 1)
-    bands = list(mixing.bands(x, tau, limit))
+    most = max(BAND * torch.get_num_threads(), rank * mixing.weight.numel())
+    held = max(rank, math.ceil(tau.numel() / x.numel()))
+    bands = list(mixing.bands(x, tau, most // held))
     parts = (_band(plans, tolerance, band, wide, tau, slopes) for band in bands)
     total, live, rest = _joined(bands, parts, wide, tau)
     if listening():
@@ -160,11 +162,13 @@ def _joined(
     if len(bands) == 1 and wide[bands[0].inputs].shape == wide.shape:
         return next(parts)
     total = torch.zeros_like(wide)
-    live, rest = torch.zeros_like(tau), torch.zeros_like(tau)
+    live = torch.zeros_like(tau)
+    rest: Tensor | None = None
     for band, (beta, here, left) in zip(bands, parts, strict=True):
         total[band.inputs] += beta
         live[band.outputs] = here
         if left is not None:
+            rest = torch.zeros_like(tau) if rest is None else rest
             rest[band.outputs] = left
     return total, live, rest
 

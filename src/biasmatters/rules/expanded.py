@@ -20,7 +20,6 @@ from torch import Tensor
 
 from biasmatters.affine.masks import any_left, below, kept, left_out
 from biasmatters.affine.mixing import Linear, Stackable, ranges
-from biasmatters.rules.expansion import Expansion
 from biasmatters.rules.plan import Plan
 from biasmatters.rules.series import CHUNK, Terms
 
@@ -57,33 +56,47 @@ def split_expanded(
     Returns:
         The inputs' bias, and the tau of units that the bound does not cover, None if it covers all.
     """
-    inputs, counting = plan.scaled(x), units.counting
-    features, free = _features(inputs, units.present, plan.expansion)
-    stacked = mixing.stack(plan.tables, x)
-    whole = stacked.forward(features).add_(counting.forward(free))
-    least = 2 * plan.expansion.bound / tolerance
+    counting, least = units.counting, 2 * plan.expansion.bound / tolerance
+    features, free = _features(plan, plan.scaled(x), units.present)
+    stacked = [mixing.stack(*pair) for pair in zip(plan.tables, features, strict=True)]
+    whole = stacked[0].forward(features[0]).add_(counting.forward(free))
+    for run, some in zip(stacked[1:], features[1:], strict=True):
+        whole += run.forward(some)
     coarse = below(whole, units.count * least)
     share, all_fine = units.tau / whole.clamp_min_(least), not any_left(coarse)
     if not all_fine:
         share = left_out(share, coarse)
     beta = free.mul_(counting.transpose(share))
-    beta += features.mul_(stacked.transpose(share)).sum(1)
+    for run, some in zip(stacked, features, strict=True):
+        _add_products(beta, some, run.transpose(share))
     return beta, None if all_fine else kept(units.tau, coarse)
 
 
-def _features(values: Tensor, present: Tensor, expansion: Expansion) -> tuple[Tensor, Tensor]:
-    """The psi ``(B, r, *rest)`` and g ``(B, *rest)`` of ``(B, *rest)``, 0 where not present."""
-    batch, rank = len(values), expansion.rank
+def _add_products(total: Tensor, features: Tensor, others: Tensor) -> None:
+    """Add ``sum_k features[:, k] others[:, k]`` in place."""
+    for one, other in zip(features.unbind(1), others.unbind(1), strict=True):
+        total.addcmul_(one, other)
+
+
+def _features(plan: Plan, values: Tensor, present: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The psi ``(B, r, *rest)``, some at a time, and g ``(B, *rest)`` of ``(B, *rest)``.
+
+    They are 0 where not present.
+    """
+    expansion, batch = plan.expansion, len(values)
     terms = Terms(max(expansion.inputs.shape[1], len(expansion.free)), values)
     inputs = terms.prepared(expansion.inputs, values)
     alone = terms.prepared(expansion.free[None], values)
     flat, shown = values.reshape(batch, -1), present.reshape(batch, -1)
-    features, free = values.new_empty(batch, rank, flat.shape[1]), torch.empty_like(flat)
+    features = [values.new_empty(batch, ks.stop - ks.start, flat.shape[1]) for ks in plan.pieces]
+    free = torch.empty_like(flat)
     for rows in ranges(batch, max(1, CHUNK // max(flat.shape[1], 1))):
         some = rows.stop - rows.start
         for part in ranges(flat.shape[1], CHUNK):
             found = terms.at(flat[rows, part].reshape(-1), shown[rows, part].reshape(-1))
             found = found.view(terms.degree, some, -1).transpose(0, 1)
-            torch.bmm(inputs.expand(some, -1, -1), found, out=features[rows, :, part])
+            for ks, out in zip(plan.pieces, features, strict=True):
+                torch.bmm(inputs[ks].expand(some, -1, -1), found, out=out[rows, :, part])
             torch.bmm(alone.expand(some, -1, -1), found, out=free[rows, part].unsqueeze(1))
-    return features.reshape(batch, rank, *values.shape[1:]), free.reshape(values.shape)
+    shape = values.shape[1:]
+    return [f.reshape(batch, -1, *shape) for f in features], free.reshape(values.shape)

@@ -26,6 +26,8 @@ MODEST = 3.0
 # starting with one unit at one place there, a multiplication in a convolution, one Chebyshev term
 # of one input or weight, holding one product of one of them, and what an output takes besides.
 DIRECT, PICKED, START, MULTIPLY, TERM, HOLD, OUTPUT = 1.2, 2.4, 30.0, 0.02, 0.5, 4.0, 8.0
+# Numbers in the tables of products that are taken together, and on a GPU.
+PIECE, ON_GPU = 1 << 21, 1 << 26
 # Units that are looked at for how many have bias.
 LOOK = 1 << 10
 
@@ -60,7 +62,8 @@ class Plan:
         units: ``|slope|`` of each unit at this level, shaped to be compared with the output.
         everywhere: Whether all units with any slope have it.
         channels: Largest ``|x|`` of each channel, shaped to divide the input.
-        tables: ``(r, *weight.shape)`` the phi of the weights.
+        pieces: Which products are taken together, so that none of what they need is large.
+        tables: For each piece ``(r, *weight.shape)``, the phi of the weights.
         expansion: Of the rule's exponential at this layer's R.
         reach: R itself.
     """
@@ -68,7 +71,8 @@ class Plan:
     units: Tensor
     everywhere: bool
     channels: Tensor
-    tables: Tensor
+    pieces: list[slice]
+    tables: list[Tensor]
     expansion: Expansion
     reach: float
 
@@ -121,26 +125,36 @@ def make_plans(
         expansion = choose(sign, reach, tolerance, x.dtype, fineness)
         if expansion is None or not _pays(Cost.of(expansion), mixing, x, tau, biased):
             return []
-        tables = _tables(sizes.div_(expansion.reach), mixing.weight, expansion.weights)
-        plan = Plan(units.reshape(out), alone, divisors, tables, expansion, reach)
-        plans.append(plan)
+        pieces = _pieces(expansion.rank, sizes)
+        tables = _tables(sizes.div_(expansion.reach), mixing.weight, expansion, pieces)
+        level = units.reshape(out)
+        plans.append(Plan(level, alone, divisors, pieces, tables, expansion, reach))
     return plans
 
 
-def _tables(sizes: Tensor, weight: Tensor, coefficients: Tensor) -> Tensor:
+def _pieces(rank: int, sizes: Tensor) -> list[slice]:
+    room = PIECE if sizes.device.type == "cpu" else ON_GPU
+    return ranges(rank, max(1, room // sizes.numel()))
+
+
+def _tables(
+    sizes: Tensor, weight: Tensor, expansion: Expansion, pieces: list[slice]
+) -> list[Tensor]:
     """``(r, *weight.shape)`` of the phi, 0 where a weight is 0, laid out for `Stackable.stack`."""
-    rank, each = len(coefficients), max(sizes[:1].numel(), 1)
-    found = sizes.new_empty(len(sizes), rank, *sizes.shape[1:])
-    terms = Terms(coefficients.shape[1], sizes)
-    prepared = terms.prepared(coefficients, sizes)
+    each = max(sizes[:1].numel(), 1)
+    found = [sizes.new_empty(len(sizes), ks.stop - ks.start, *sizes.shape[1:]) for ks in pieces]
+    terms = Terms(expansion.weights.shape[1], sizes)
+    prepared = terms.prepared(expansion.weights, sizes)
     for rows in ranges(len(sizes), max(1, CHUNK // each)):
-        values, out = sizes[rows], found[rows].flatten(2)
+        values, absent = sizes[rows], weight[rows] == 0
         each_row = terms.at(values.reshape(-1)).view(terms.degree, len(values), -1).transpose(0, 1)
-        torch.bmm(prepared.expand(len(values), -1, -1), each_row, out=out)
-        absent = weight[rows] == 0
-        if bool(absent.any()):
-            found[rows].masked_fill_(absent.unsqueeze(1), 0)
-    return found.transpose(0, 1)
+        holes = bool(absent.any())
+        for ks, out in zip(pieces, found, strict=True):
+            coefficients = prepared[ks].expand(len(values), -1, -1)
+            torch.bmm(coefficients, each_row, out=out[rows].flatten(2))
+            if holes:
+                out[rows].masked_fill_(absent.unsqueeze(1), 0)
+    return [out.transpose(0, 1) for out in found]
 
 
 def choose(

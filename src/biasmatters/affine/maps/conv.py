@@ -105,10 +105,7 @@ class ConvMap:
         """One convolution with r times the input channels, for features ``(B, r, C, *space)``."""
         rank, groups = len(tables), self.groups
         wide = replace(self, weight=tables.transpose(0, 1).flatten(1, 2))
-        batch, channels, *space = like.shape
-        # Only the shape of this one is looked at.
-        shaped = tables.new_empty(1).expand(batch, rank * channels, *space)
-        run = wide.as_is(shaped)
+        run = wide.as_is(like.flatten(1, 2))  # only its shape is looked at
         return Linear(
             lambda x: run.forward(by_group(x, groups)),
             lambda tau: by_rank(run.transpose(tau), rank, groups),

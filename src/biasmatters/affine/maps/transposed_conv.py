@@ -53,7 +53,7 @@ class TransposedConvMap(BySamples):
         """One transposed convolution with r times the input channels."""
         rank, groups = len(tables), self.groups
         grouped = tables.reshape(rank, groups, -1, *self.weight.shape[1:])
-        run = replace(self, weight=grouped.transpose(0, 1).flatten(0, 2)).as_is(like)
+        run = replace(self, weight=grouped.transpose(0, 1).flatten(0, 2)).as_is(like[:, 0])
         return Linear(
             lambda x: run.forward(by_group(x, groups)),
             lambda tau: by_rank(run.transpose(tau), rank, groups),
