@@ -126,7 +126,7 @@ def are_surely_finite(several: Sequence[Tensor]) -> list[bool]:
     """The same of several tensors, by one look at all of them where they lie apart."""
     if not several or not all(is_apart(values) and not values.is_complex() for values in several):
         return list(map(surely_finite, several))
-    sums = [values.detach().sum().to(several[0].device) for values in several]
+    sums = [values.sum().to(several[0].device) for values in several]
     return list(map(math.isfinite, torch.stack(sums).tolist()))
 
 
