@@ -50,7 +50,8 @@ networks, where Python counts, come far below."""
 
 SCALING = """\
 Least squares on log-log axes with the standard error: convolutions of 3 x 3 with ReLUs, no pools;
-all sizes of an axis were timed in turns in one process."""
+all sizes of an axis were timed in turns in one process, in 15 rounds or as many as the budget
+allows."""
 
 BY_NETWORK = """\
 The same of batch for the networks above, from 1 to the size in brackets. What is below 1 is time

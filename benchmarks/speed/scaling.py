@@ -19,6 +19,8 @@ from benchmarks.speed.methods import METHODS
 from benchmarks.speed.statistics import Fit, fit_exponent, summarise
 from benchmarks.speed.subject import Subject, random_subject
 
+# Of each axis: an exponent is judged by hundredths.
+ROUNDS = 15
 SCALED = ("softmax_neg_abs", "proportional", "uniform")
 COLUMNS = (
     "axis", "size", "method", "device", "threads", "batch", "side", "width", "depth", "rounds",
@@ -125,7 +127,7 @@ def _measure(limits: Limits, found: Sequence[Shape]) -> tuple[str, dict[str, Tim
         for index, subject in enumerate(subjects)
         for rule in SCALED
     }
-    times = race(entries, limits.rounds, limits.budget, limits.device)
+    times = race(entries, max(limits.rounds, ROUNDS), limits.budget, limits.device)
     return device_name(limits.device), times
 
 
