@@ -42,11 +42,10 @@ SET
 before = older(), newer()
 try:
     with full_products(torch.device("cuda")):
-        assert newer() == ["ieee"] * 3, newer()
-        assert not any(older()[:2]), older()
+        assert "tf32" not in newer(), newer()
         with full_products(torch.device("cuda")):
             pass
-        assert newer() == ["ieee"] * 3, newer()
+        assert "tf32" not in newer(), newer()
         raise ValueError
 except ValueError:
     pass
@@ -55,10 +54,81 @@ with full_products(torch.device("cpu")):
     assert (older(), newer()) == before
 """
 
+# What rules over others does so afterwards as it did before.
+FOLLOWED = {
+    "newer": ("b.fp32_precision = 'tf32'", "b.fp32_precision = 'ieee'"),
+    "of one library": ("b.cudnn.fp32_precision = 'tf32'", "b.cudnn.fp32_precision = 'ieee'"),
+    "nothing": ("", "b.cudnn.fp32_precision = 'ieee'"),
+}
+FOLLOWS = """
+import torch
+from biasmatters.products import full_products
+
+b = torch.backends
+everything = [b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv]
+
+def now():
+    return [part.fp32_precision for part in everything]
+
+SET
+before = now()
+if WITH:
+    with full_products(torch.device("cuda")):
+        assert not {"tf32"} & set(now()[:3])
+    assert now() == before, (before, now())
+LATER
+print(now())
+"""
+
+THREADS = """
+import threading
+import torch
+from biasmatters.products import full_products
+
+torch.backends.fp32_precision = "tf32"
+gpu, entered, leave = torch.device("cuda"), threading.Event(), threading.Event()
+
+def other():
+    with full_products(gpu):
+        entered.set()
+        leave.wait()
+
+with full_products(gpu):
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # the other is still inside
+leave.set()
+thread.join()
+assert torch.backends.fp32_precision == torch.backends.cudnn.conv.fp32_precision == "tf32"
+"""
+
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_switches_come_back(name: str) -> None:
     script = SCRIPT.replace("SET", SETTINGS[name])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", FOLLOWED)
+def test_what_followed_another_switch_still_does(name: str) -> None:
+    first, later = FOLLOWED[name]
+    outputs = []
+    for held in ("True", "False"):
+        script = FOLLOWS.replace("SET", first).replace("LATER", later).replace("WITH", held)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1]
+
+
+def test_while_one_thread_is_inside_nothing_is_rounded() -> None:
+    script = THREADS
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import torch
+
+EXACT = ("ieee", "none")
+Undo = Callable[[], object]
 
 
 def full_products(device: torch.device) -> AbstractContextManager[None]:
@@ -16,60 +19,67 @@ def full_products(device: torch.device) -> AbstractContextManager[None]:
 
     On a GPU torch rounds the factors of convolutions unless it is told otherwise. A rounded layer
     is no affine function of its input: the model would miss its own w . x + b by a thousandth.
+    The switches are those of the process: while one thread is here, no other's products are
+    rounded.
 
     Args:
         device: Where the work is done.
     """
-    return _full_products() if device.type == "cuda" else nullcontext()
+    return _FULL.held() if device.type == "cuda" else nullcontext()
 
 
-@contextmanager
-def _full_products() -> Iterator[None]:
-    before = _rounding()
-    try:
-        for setting in before:
-            setting.put(setting.exact)
-        yield
-    finally:
-        for setting in before:
-            setting.put(setting.value)
+class _Full:
+    """Rounding is off while anybody is here; the first switches it off, the last on again."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._undo: list[Undo] = []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._undo = _switch_off()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                while not self._inside and self._undo:
+                    self._undo.pop()()
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """One of torch's switches.
+_FULL = _Full()
 
-    Attributes:
-        value: As it is.
-        exact: For products that are not rounded.
-        put: Sets it.
+
+def _switch_off() -> list[Undo]:
+    """Switch rounding off; what puts the switches back, to be done from the last on.
+
+    Of the newer switches some rule over others that say nothing themselves. Those above go first,
+    and what follows them is left to do so.
     """
-
-    value: object
-    exact: object
-    put: Callable[[Any], object]
-
-
-def _rounding() -> list[_Setting]:
-    """The older switches, where they can be read, and the newer ones, where there are any.
-
-    Both are one state: torch refuses to read the older where the newer say something else, so it
-    is the newer that are put back last.
-    """
-    backends, found = torch.backends, []
-    with suppress(RuntimeError):
-        value = torch.get_float32_matmul_precision()
-        found.append(_Setting(value, "highest", torch.set_float32_matmul_precision))
-    with suppress(RuntimeError):
-        found.append(_of(backends.cudnn, "allow_tf32", exact=False))
-    for part in (
-        backends.cuda.matmul,
-        *(getattr(backends.cudnn, n, None) for n in ("conv", "rnn")),
+    undo: list[Undo] = []
+    backends: Any = torch.backends
+    matmul, cudnn = backends.cuda.matmul, backends.cudnn
+    if not hasattr(cudnn, "conv"):
+        for part in (matmul, cudnn):
+            undo.append(partial(setattr, part, "allow_tf32", part.allow_tf32))
+            part.allow_tf32 = False
+        return undo
+    with suppress(RuntimeError):  # it cannot be read where newer switches say something else
+        before = torch.get_float32_matmul_precision()
+        if before != "highest":
+            undo.append(partial(torch.set_float32_matmul_precision, before))
+            torch.set_float32_matmul_precision("highest")
+    leaves = (matmul, cudnn.conv, cudnn.rnn)
+    for part, over in (
+        (torch.backends, (torch.backends,)),
+        (cudnn, leaves),
+        *((p, (p,)) for p in leaves),
     ):
-        with suppress(AttributeError):
-            found.append(_of(part, "fp32_precision", exact="ieee"))
-    return found
-
-
-def _of(part: object, name: str, *, exact: object) -> _Setting:
-    return _Setting(getattr(part, name), exact, partial(setattr, part, name))
+        if any(below.fp32_precision not in EXACT for below in over):
+            undo.append(partial(setattr, part, "fp32_precision", part.fp32_precision))
+            part.fp32_precision = "ieee"
+    return undo

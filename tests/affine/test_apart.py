@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import biasmatters as bm
-from biasmatters.affine import device, walk
+from biasmatters.affine import device, stretches
 from biasmatters.affine.errors import InputError
 from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.speculation import assuming
 from biasmatters.kernels import without_kernels
 from biasmatters.rules import RULES
+from biasmatters.rules.journal import listen
 from biasmatters.types import Attribution
 from tests.affine.nets import Residual, seeded
 from tests.affine.test_chains import FALLBACKS, Fallback, assert_close, assert_same, drawn, picture
@@ -42,7 +43,7 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         with monkeypatch.context() as patch:
             patch.setattr(device, "HOST", "nowhere")
             for name, value in settings.items():
-                patch.setattr(walk, name, value)
+                patch.setattr(stretches, name, value)
             return function()
 
     return run
@@ -69,14 +70,14 @@ def reads(function: Callable[[], Any]) -> int:
 def failing(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether what was taken to hold did, stretch by stretch, for all walks from here on."""
     found: list[bool] = []
-    plain = walk._tried
+    plain = stretches._tried
 
     def noting(*args: Any) -> Any:
         made = plain(*args)
         found.append(made is not None)
         return made
 
-    monkeypatch.setattr(walk, "_tried", noting)
+    monkeypatch.setattr(stretches, "_tried", noting)
     return found
 
 
@@ -312,3 +313,20 @@ def test_padding_with_bias_on_it(apart: Callable[..., Any]) -> None:
     wanted = method.explain(x, 0)
     assert float(wanted.certificate.fallback_mass.min()) > 0
     assert_same(apart(lambda: method.explain(x, 0)), wanted, 1e-12)
+
+
+def test_while_somebody_keeps_count_every_layer_is_split_once(
+    apart: Callable[..., Attribution],
+) -> None:
+    """Units without any weight strand their bias, so that what is taken to hold does not."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.Flatten())
+    with torch.no_grad():
+        network[2].weight[0] = 0
+        network[2].bias[0] = 1
+    x = torch.rand(1, 1, 7, 7)
+    method = bm.BiasBackprop(network.eval(), "softmax_neg_abs")
+    with listen() as wanted:
+        method.explain(x, 0)
+    with listen() as found:
+        apart(lambda: method.explain(x, 0))
+    assert [choice.form for choice in found] == [choice.form for choice in wanted]

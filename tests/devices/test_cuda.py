@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import biasmatters as bm
+from biasmatters import kernels
 from biasmatters.kernels import without_kernels
 from biasmatters.rules import RULES, Rule, SoftmaxAbs, SoftmaxNegAbs, SoftmaxSigned, make_rule
 from biasmatters.types import Attribution
@@ -161,6 +162,22 @@ def test_a_picture_on_the_wrong_device_is_an_error(gpu: torch.device) -> None:
     net, x = network("residual").to(gpu), pictures()
     with pytest.raises(RuntimeError, match=r"device|type"):
         bm.BiasBackprop(net, "uniform").attribute(x, TARGET)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_on_a_gpu_that_is_not_the_current_one(gpu: torch.device, rule: str) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two CUDA devices")
+    net, x = network("wide"), pictures()
+    wanted = written_out(net, x, rule)
+    second = torch.device("cuda", 1)
+    ours = net.to(second, torch.float32)
+    found = bm.BiasBackprop(ours, rule).explain(x.to(second, torch.float32), TARGET)
+    assert distance(found.map, wanted.map) <= CLOSE[torch.float32]
+
+
+def test_the_kernels_run_on_it(gpu: torch.device) -> None:
+    assert kernels.fit_on_gpu(torch.ones(3, device=gpu))
 
 
 def test_nothing_stays_on_the_gpu(gpu: torch.device) -> None:

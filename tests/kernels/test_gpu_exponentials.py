@@ -15,6 +15,7 @@ from biasmatters import kernels
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.mixing import Mixing
+from biasmatters.kernels import availability
 from biasmatters.rules import RULES, SoftmaxAbs, SoftmaxNegAbs, SoftmaxSigned, on_gpu
 from biasmatters.rules.direct import split_directly
 from tests.devices.networks import network, pictures
@@ -157,6 +158,48 @@ def test_whole_networks(
     assert isinstance(found.map, Tensor)
     assert found.complete
     assert float((found.map.double() - wanted).norm() / wanted.norm()) < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("MOST", 10), ("PROGRAMS", 0)], ids=["numbers", "programs"]
+)
+def test_what_one_launch_cannot_take(
+    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, least: int
+) -> None:
+    single, _, x, tau, slopes = drawn(1)
+    monkeypatch.setattr(interpreted, name, least)
+    assert on_gpu.split_on_gpu("weak", 1.0, single, x, tau, slopes) is None
+
+
+def test_large_strides_and_many_units_are_too_many_programs(interpreted: ModuleType) -> None:
+    def takes(groups: int, units: int, channels: int, kernel: int) -> bool:
+        weight = torch.empty(1).expand(groups, units, channels, kernel, kernel)
+        how = interpreted.Geometry(weight, (kernel, kernel), (0, 0), (1, 1))
+        return bool(interpreted.takes(how, torch.empty(1, 1), torch.empty(1, 1)))
+
+    assert takes(1, 512, 512, 16)
+    assert not takes(512, 1, 1, 16)
+    assert not takes(1, 2_000_000, 16, 1)
+
+
+def test_the_kernels_are_tried_out(interpreted: ModuleType) -> None:
+    interpreted.try_out(torch.device("cpu"))
+
+
+def test_where_they_do_not_run_it_is_said_once(
+    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    runs = availability._runs_triton.__wrapped__
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
+    assert runs(torch.device("cpu"))
+    monkeypatch.setattr(interpreted, "try_out", broken)
+    with pytest.warns(UserWarning, match="find C compiler.*apt-get install gcc"):
+        assert not runs(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (6, 1))
+    assert not runs(torch.device("cpu"))
 
 
 def test_what_the_kernels_leave_to_others(interpreted: ModuleType) -> None:

@@ -14,10 +14,10 @@ from biasmatters.affine.recording import Recording
 from biasmatters.affine.walk import (
     finite_sums,
     folded_scales,
-    hand_on,
     one_to_one_after,
     users_of,
 )
+from biasmatters.affine.walked import hand_on
 from biasmatters.affine.walker import Fallback, SplitFunction, Walk
 from biasmatters.types import Signal
 

@@ -127,11 +127,7 @@ def assume_live(
     """
     dead = total <= least
     if scale is not None:
-        few = once(scale)
-        if few.numel() < scale.numel():
-            assumed.nowhere_zero(few)
-        else:
-            dead = dead | (scale == 0)
+        dead = dead | (once(scale) == 0)
     assumed.zero(tau * dead)
 
 

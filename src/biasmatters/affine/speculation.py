@@ -46,10 +46,6 @@ class Assumptions:
         """Take all entries to be 0."""
         self.note(lambda some: not some, x.any())
 
-    def nowhere_zero(self, x: Tensor) -> None:
-        """Take no entry to be 0."""
-        self.note(bool, x.all())
-
     def hold(self) -> bool:
         """Whether all of it holds, by one look at all numbers."""
         if not self._numbers:
@@ -61,6 +57,7 @@ class Assumptions:
 
 
 _noted: ContextVar[Assumptions | None] = ContextVar("_noted", default=None)
+_careful: ContextVar[bool] = ContextVar("_careful", default=False)
 
 
 def current() -> Assumptions | None:
@@ -79,3 +76,18 @@ def assuming(
         yield noted
     finally:
         _noted.reset(token)
+
+
+@contextmanager
+def carefully() -> Iterator[None]:
+    """Do everything once for a while, and take nothing to hold: somebody keeps count."""
+    token = _careful.set(True)
+    try:
+        yield
+    finally:
+        _careful.reset(token)
+
+
+def allowed() -> bool:
+    """Whether something may be done that is done again if it did not hold."""
+    return not _careful.get()

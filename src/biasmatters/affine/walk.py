@@ -14,34 +14,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from biasmatters.affine import speculation
 from biasmatters.affine.axis import add_up, row_sums
-from biasmatters.affine.chain import Link, Place, linked, place
+from biasmatters.affine.chain import Link, linked, place
 from biasmatters.affine.device import is_apart
 from biasmatters.affine.errors import InputError
-from biasmatters.affine.maps.ahead import look_for_holes, with_coefficients
 from biasmatters.affine.modes import without_gradients
 from biasmatters.affine.precision import full_precision
 from biasmatters.affine.recording import Point, Step
+from biasmatters.affine.speculation import allowed
+from biasmatters.affine.stretches import by_stretches
+from biasmatters.affine.walked import Walked
 from biasmatters.affine.walker import (
     BentFunction,
     BranchesFunction,
     Fallback,
     Probe,
     SplitFunction,
-    Stranded,
     Walk,
 )
-
-# Steps that are walked before what was taken to hold is looked at, and how often that may not have
-# held, even with bias stranded, before it is asked step by step.
-STRETCH, FAILURES = 40, 2
 
 
 @dataclass(frozen=True)
@@ -105,164 +100,15 @@ def walk(
         state.finite = {place(x) for x in point.inputs} | {s.at for s in links if s.finite}
         floors = {s.at: s.bend.low for s in links if s.bend is not None}
         del links
-        done = _Walked(state, scales, floors, put_in, {} if keep_layers else None)
-        if is_apart(point.output) and probe is None:
-            done = _by_stretches(todo, done)
+        done = Walked(state, scales, floors, put_in, {} if keep_layers else None)
+        if is_apart(point.output) and probe is None and allowed():
+            done = by_stretches(todo, done)
         while todo:
             done.take(todo.pop(), len(todo))
         betas, state = done.betas, done.state
         maps = tuple(betas[id(x)] if id(x) in betas else torch.zeros_like(x) for x in point.inputs)
         total = add_up(finite_sums(maps))
     return WalkResult(maps, total, state.fallback_mass, state.dropped, done.layers or {})
-
-
-@dataclass
-class _Walked:
-    """How far a walk has come.
-
-    Attributes:
-        state: Of the walk.
-        scales: The slopes that are folded into steps to come, by their places.
-        floors: What tensors are known not to lie below.
-        put_in: As in `walk`.
-        layers: The bias that arrived at each step, by label; None where nobody asks.
-        betas: What has arrived at tensors, by their id.
-    """
-
-    state: Walk
-    scales: dict[int, Callable[[], Tensor]]
-    floors: dict[Place, float]
-    put_in: Container[str] | None
-    layers: dict[str, Tensor] | None
-    betas: dict[int, Tensor] = field(default_factory=dict)
-
-    def copy(self) -> _Walked:
-        """The same, which can go on by itself."""
-        layers = None if self.layers is None else dict(self.layers)
-        scales, floors, betas = dict(self.scales), dict(self.floors), dict(self.betas)
-        return _Walked(self.state.copy(), scales, floors, self.put_in, layers, betas)
-
-    def take_all(self, stretch: Sequence[tuple[Step | Link | None, int]]) -> None:
-        """Hand on the bias of several steps at their places."""
-        for step, number in stretch:
-            self.take(step, number)
-
-    def take(self, step: Step | Link | None, number: int) -> None:
-        """Hand on the bias of a step at a place."""
-        scale = self.scales.pop(number, None)
-        if step is None:
-            return
-        if isinstance(step, Link):
-            hand_on_together(step, self.state, self.betas, self.floors)
-            self.state.finite.discard(step.at)
-            self.floors.pop(step.at, None)
-            return
-        own = self.put_in is None or step.label in self.put_in
-        tau = _total(self.betas.pop(id(step.output), None), step, own=own)
-        if tau is None:
-            return
-        if self.layers is not None:
-            self.layers[step.label] = tau
-        hand_on(step, tau, self.state, None if scale is None else scale(), self.betas)
-
-
-def _by_stretches(todo: list[Step | Link | None], done: _Walked) -> _Walked:
-    """Walk some steps by what mostly holds, and look afterwards; again with care where it did not.
-
-    Args:
-        todo: The steps, from which those that are done are taken off.
-        done: How far the walk has come; after one that mostly fails, the rest is left to do.
-    """
-    makers = [s.form.maker for s in todo if isinstance(s, Step)]
-    maps = with_coefficients(maker() for maker in makers if maker is not None)
-    del makers
-
-    def look_ahead() -> None:
-        look_for_holes(maps)
-        maps.clear()
-
-    failures, none_stranded = 0, True
-    while todo and failures < FAILURES:
-        first = max(len(todo) - STRETCH, 0)
-        stretch = [(todo[number], number) for number in reversed(range(first, len(todo)))]
-        how = speculation.assuming(look_ahead, none_stranded=none_stranded)
-        trial = _tried(done.copy(), stretch, how)
-        if trial is not None:
-            done = trial
-        elif none_stranded:
-            none_stranded = False  # what strands bias in one layer mostly does in the next
-            continue
-        else:
-            failures += 1
-            done.take_all(stretch)
-        del todo[first:], trial, stretch
-    return done
-
-
-def _tried(
-    trial: _Walked,
-    stretch: Sequence[tuple[Step | Link | None, int]],
-    how: AbstractContextManager[speculation.Assumptions],
-) -> _Walked | None:
-    """A walk after some steps by what mostly holds; None if it did not, or one could not go on."""
-    # Only what is raised with care is an error.
-    with suppress(Exception), how as assumed:
-        trial.take_all(stretch)
-        return trial if assumed.hold() else None
-    return None
-
-
-def hand_on(
-    step: Step, tau: Tensor, state: Walk, scale: Tensor | None, betas: dict[int, Tensor]
-) -> None:
-    """Hand one step's bias to its inputs.
-
-    Args:
-        step: A recorded operation.
-        tau: Like its output.
-        state: Of the walk.
-        scale: The slope that is folded into it, or None.
-        betas: What has arrived at tensors so far, by their id; it is added to.
-    """
-    state.enter(step, scale)
-    _add(step, step.form.pull(tau, state), betas)
-
-
-def _add(
-    step: Step | Link, pulled: tuple[Tensor, ...], betas: dict[int, Tensor], *, own: bool = False
-) -> None:
-    """Add what inputs get to what has arrived; in its place, where it is nobody else's ``own``."""
-    for x, beta in zip(step.node.call.inputs, pulled, strict=True):
-        old = betas.get(id(x))
-        beta = beta if beta.dtype == x.dtype else beta.to(x.dtype)
-        if old is not None:
-            beta = beta.add_(old) if own else old + beta
-        betas[id(x)] = beta
-
-
-def hand_on_together(
-    link: Link, state: Walk, betas: dict[int, Tensor], floors: dict[Place, float]
-) -> None:
-    """Hand the bias of a mixing step, and of all that follows it one to one, to its inputs.
-
-    Args:
-        link: The step with what follows it.
-        state: As in `hand_on`.
-        betas: Likewise.
-        floors: What tensors are known not to lie below.
-    """
-    floor = floors.get(place(link.node.call.inputs[0]), -math.inf)
-    bent = link.bent(betas.pop(id(link.y), None), floor)
-    if bent is None:
-        return
-    state.enter(link, None)
-    found = None if link.maker is None else state.mix_bent(link.maker(), link, bent)
-    own = found is not None
-    if found is None:
-        share, stranded, mass = bent.written_out()
-        state.enter(link, link.scale(), None if stranded is None else Stranded(stranded, mass))
-        found = link.form.pull(share, state)
-    _add(link, found, betas, own=own)
 
 
 def finite_sums(maps: Iterable[Tensor]) -> list[Tensor]:
@@ -277,19 +123,6 @@ def finite_sums(maps: Iterable[Tensor]) -> list[Tensor]:
                 "out. Use torch.finfo(dtype).min for a mask's -inf, and float32 or float64."
             )
     return found
-
-
-def _total(beta: Tensor | None, step: Step, *, own: bool) -> Tensor | None:
-    if not own:
-        return beta
-    if beta is None:
-        return step.injected()
-    grad, intercept = step.grad, step.intercept
-    if grad is None or intercept is None:
-        return beta
-    if beta.dtype == grad.dtype == intercept.dtype:
-        return torch.addcmul(beta, grad, intercept)
-    return beta + grad * intercept
 
 
 def folded_scales(

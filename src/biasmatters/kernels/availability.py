@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,8 @@ _wanted = ContextVar("_wanted", default=True)
 # Torch's threads up to which one core, which memory keeps waiting anyway, is no slower.
 FEW = 4
 FORMATS = (torch.float32, torch.float64)
+# Compute capability from which on Triton knows a GPU.
+OLDEST = (7, 0)
 
 
 @cache
@@ -65,15 +68,35 @@ def _has_triton() -> bool:
     return True
 
 
+@cache
+def _runs_triton(device: torch.device) -> bool:
+    """Whether the kernels run on a GPU: Triton needs a C compiler and room for what it compiles."""
+    if not _has_triton() or torch.cuda.get_device_capability(device) < OLDEST:
+        return False
+    try:
+        from biasmatters.kernels import gpu_exponentials
+
+        gpu_exponentials.try_out(device)
+    except Exception as error:
+        warnings.warn(
+            f"The GPU's kernels do not run ({type(error).__name__}: {error}), so the softmax rules "
+            "go by torch's operations, ten times slower. Triton needs a C compiler (on Debian: "
+            "apt-get install gcc) and a place to write to (TRITON_CACHE_DIR).",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
 def fit_on_gpu(*tensors: Tensor) -> bool:
-    """Whether a GPU's kernels can take tensors: all in float32 on one that Triton knows."""
+    """Whether a GPU's kernels can take tensors: all in float32 on one where they run."""
     alike = all(t.is_cuda and t.dtype == torch.float32 and t.numel() for t in tensors)
-    return alike and _wanted.get() and _has_triton()
+    return alike and _wanted.get() and _runs_triton(tensors[0].device)
 
 
 @contextmanager
 def without_kernels() -> Iterator[None]:
-    """Go by torch's operations alone for a while, as on a GPU or without numba."""
+    """Go by torch's operations alone for a while, as without numba, or on a GPU without Triton."""
     token = _wanted.set(False)
     try:
         yield

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from biasmatters.affine.speculation import carefully
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -48,6 +50,7 @@ def listen() -> Iterator[list[Choice]]:
     journal: list[Choice] = []
     token = _listening.set(journal)
     try:
-        yield journal
+        with carefully():
+            yield journal
     finally:
         _listening.reset(token)

@@ -42,11 +42,13 @@ def split_on_gpu(
         return None
     if isinstance(mixing, ConvMap) and len(mixing.stride) > 2:
         return None
+    gpu = kernels.gpu_exponentials
+    how, places, outputs = _laid_out(mixing, x, tau)
+    if not gpu.takes(how, x.reshape(places), tau.reshape(outputs)):
+        return None
     if listening():
         note(Choice("direct", contributions(live_units(mixing, x, None)[0], tau)))
-    gpu = kernels.gpu_exponentials
     slopes = None if scale is None else scale.expand_as(tau)
-    how, places, outputs = _laid_out(mixing, x, tau)
     beta, live = gpu.split(
         gpu.Kind[by.upper()],
         rate,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from biasmatters.affine.device import is_apart
 from biasmatters.affine.mixing import Stackable, ranges
 from biasmatters.rules.expansion import Expansion, expand, round_up
 from biasmatters.rules.levels import levels
@@ -133,7 +134,7 @@ def make_plans(
 
 
 def _pieces(rank: int, sizes: Tensor) -> list[slice]:
-    room = PIECE if sizes.device.type == "cpu" else ON_GPU
+    room = ON_GPU if is_apart(sizes) else PIECE
     return ranges(rank, max(1, room // sizes.numel()))
 
 

@@ -32,7 +32,8 @@ class Rule(Protocol):
         """Split the bias of every unit over its inputs.
 
         The tensors come in any order of memory (``reshape`` them, do not ``view``), and are not to
-        be written to; those that are returned may show one number in many places.
+        be written to; those that are returned may show one number in many places. On a GPU a layer
+        may be split again, so nothing but what is returned should depend on how often.
 
         Args:
             mixing: The linear map M.

@@ -56,7 +56,8 @@ def matmul(call: Call) -> Form:
     if call.op == "rmatmul":
         a, b = b, a
     if call.tracked(a) and not call.tracked(b) and b.ndim == 2:
-        return mixing(call, lambda: DenseMap(b.detach().T))
+        made = DenseMap(b.detach().T)
+        return mixing(call, lambda: made)
     return _product(call, a, b)
 
 
