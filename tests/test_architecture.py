@@ -20,6 +20,7 @@ HEAVY = (
     "skimage",
     "torchvision",
     "numba",
+    "triton",
 )
 
 
