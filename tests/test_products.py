@@ -104,13 +104,17 @@ assert torch.backends.fp32_precision == torch.backends.cudnn.conv.fp32_precision
 """
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_the_switches_come_back(name: str) -> None:
-    script = SCRIPT.replace("SET", SETTINGS[name])
+def run(script: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_switches_come_back(name: str) -> None:
+    run(SCRIPT.replace("SET", SETTINGS[name]))
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
@@ -119,17 +123,9 @@ def test_what_followed_another_switch_still_does(name: str) -> None:
     outputs = []
     for held in ("True", "False"):
         script = FOLLOWS.replace("SET", first).replace("LATER", later).replace("WITH", held)
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
+        outputs.append(run(script))
     assert outputs[0] == outputs[1]
 
 
 def test_while_one_thread_is_inside_nothing_is_rounded() -> None:
-    script = THREADS
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run(THREADS)

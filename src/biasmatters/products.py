@@ -75,7 +75,7 @@ def _switch_off() -> list[Undo]:
             torch.set_float32_matmul_precision("highest")
     leaves = (matmul, cudnn.conv, cudnn.rnn)
     for part, over in (
-        (torch.backends, (torch.backends,)),
+        (backends, (backends,)),
         (cudnn, leaves),
         *((p, (p,)) for p in leaves),
     ):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biasmatters.affine.device import is_apart
+from biasmatters.affine.device import is_apart, read
 from biasmatters.affine.errors import InputError, TrainingModeError
 from biasmatters.affine.state import ModelState
 
@@ -124,10 +124,9 @@ def surely_finite(values: Tensor) -> bool:
 
 def are_surely_finite(several: Sequence[Tensor]) -> list[bool]:
     """The same of several tensors, by one look at all of them where they lie apart."""
-    if not several or not all(is_apart(values) and not values.is_complex() for values in several):
+    if not all(is_apart(values) and not values.is_complex() for values in several):
         return list(map(surely_finite, several))
-    sums = [values.sum().to(several[0].device) for values in several]
-    return list(map(math.isfinite, torch.stack(sums).tolist()))
+    return list(map(math.isfinite, read([values.sum() for values in several])))
 
 
 def check_finite(values: Tensor, what: str) -> None:

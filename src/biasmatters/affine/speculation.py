@@ -15,6 +15,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from biasmatters.affine.device import read
+
 Holds = Callable[..., bool]
 
 
@@ -48,11 +50,7 @@ class Assumptions:
 
     def hold(self) -> bool:
         """Whether all of it holds, by one look at all numbers."""
-        if not self._numbers:
-            return True
-        device = self._numbers[0].device
-        read = torch.stack([number.to(device) for number in self._numbers]).tolist()
-        values = iter(read)
+        values = iter(read(self._numbers))
         return all(holds(*(next(values) for _ in range(count))) for count, holds in self._tests)
 
 
@@ -63,6 +61,13 @@ _careful: ContextVar[bool] = ContextVar("_careful", default=False)
 def current() -> Assumptions | None:
     """Where to note what is taken to hold; None where it has to be looked at, at once."""
     return _noted.get()
+
+
+def look_ahead() -> None:
+    """Find out at once what many will ask, if there is anybody who knows what they will."""
+    assumed = current()
+    if assumed is not None:
+        assumed.look_ahead()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from biasmatters.affine.form import Form
-from biasmatters.affine.guard import are_surely_finite, surely_finite
+from biasmatters.affine.guard import are_surely_finite
 from biasmatters.affine.node import Node
 from biasmatters.affine.sealed import sealed
 
@@ -77,19 +77,14 @@ class Derived:
 
 def finite_constant(form: Form) -> Tensor | None:
     """An intercept with infinities (masked logits) as 0: the gradient that meets them is 0."""
-    intercept = form.intercept()
-    return intercept if intercept is None or surely_finite(intercept) else _masked(intercept)
+    return finite_constants([form])[0]
 
 
 def finite_constants(forms: Sequence[Form]) -> list[Tensor | None]:
     """The same of several forms, which are looked at together where that saves waiting."""
     constants = [form.intercept() for form in forms]
     fine = iter(are_surely_finite([c for c in constants if c is not None]))
-    return [c if c is None or next(fine) else _masked(c) for c in constants]
-
-
-def _masked(constant: Tensor) -> Tensor:
-    return constant.masked_fill(constant.isinf(), 0)
+    return [c if c is None or next(fine) else c.masked_fill(c.isinf(), 0) for c in constants]
 
 
 @sealed

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, suppress
 from biasmatters.affine import speculation
 from biasmatters.affine.chain import Link
 from biasmatters.affine.maps.ahead import look_for_holes, with_coefficients
+from biasmatters.affine.maps.conv import ConvMap
+from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.step import Step
 from biasmatters.affine.walked import Walked
 
@@ -23,11 +25,14 @@ def by_stretches(todo: list[Step | Link | None], done: Walked) -> Walked:
         todo: The steps, from which those that are done are taken off.
         done: How far the walk has come; after one that mostly fails, the rest is left to do.
     """
-    makers = [s.form.maker for s in todo if isinstance(s, Step)]
+    maps: list[ConvMap | DenseMap] = []
+    with suppress(Exception):  # only what is raised with care is an error
+        makers = (s.form.maker for s in todo if isinstance(s, Step))
+        maps += with_coefficients(maker() for maker in makers if maker is not None)
 
     def look_ahead() -> None:
-        look_for_holes(with_coefficients(maker() for maker in makers if maker is not None))
-        makers.clear()
+        look_for_holes(maps)
+        maps.clear()
 
     failures, none_stranded = 0, True
     while todo and failures < FAILURES:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -59,19 +60,9 @@ def fit(*tensors: Tensor) -> bool:
 
 
 @cache
-def _has_triton() -> bool:
-    """Whether Triton, which comes with torch where it is built for GPUs, can be loaded."""
-    try:
-        import triton  # noqa: F401
-    except Exception:
-        return False
-    return True
-
-
-@cache
 def _runs_triton(device: torch.device) -> bool:
     """Whether the kernels run on a GPU: Triton needs a C compiler and room for what it compiles."""
-    if not _has_triton() or torch.cuda.get_device_capability(device) < OLDEST:
+    if find_spec("triton") is None or torch.cuda.get_device_capability(device) < OLDEST:
         return False
     try:
         from biasmatters.kernels import gpu_exponentials
@@ -80,7 +71,7 @@ def _runs_triton(device: torch.device) -> bool:
     except Exception as error:
         warnings.warn(
             f"The GPU's kernels do not run ({type(error).__name__}: {error}), so the softmax rules "
-            "go by torch's operations, ten times slower. Triton needs a C compiler (on Debian: "
+            "go by torch's operations, several times slower. Triton needs a C compiler (on Debian: "
             "apt-get install gcc) and a place to write to (TRITON_CACHE_DIR).",
             stacklevel=2,
         )

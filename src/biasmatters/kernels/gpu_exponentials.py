@@ -90,7 +90,7 @@ def takes(how: Geometry, x: Tensor, tau: Tensor) -> bool:
     groups, units, channels = how.weight.shape[:3]
     classes = how.stride[0] * how.stride[1]
     numbers = max(x[:1].numel(), tau[:1].numel(), how.weight.numel())
-    tiles = -(-max(units, channels) // min(ROWS, units, channels))
+    tiles = max(_grid(rows, 1, 1, _tile(rows, 1))[1] for rows in (units, channels))
     return numbers <= MOST and groups * classes <= PROGRAMS and tiles <= PROGRAMS
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
+from biasmatters.affine.device import read
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.mixing import Mixing
@@ -18,10 +17,7 @@ def with_coefficients(mixings: Iterable[Mixing]) -> list[ConvMap | DenseMap]:
 
 def look_for_holes(maps: Sequence[ConvMap | DenseMap]) -> None:
     """Tell maps that have no zero so, by one look at all of them; others look themselves."""
-    if not maps:
-        return
-    device = maps[0].weight.device
-    full = torch.stack([made.weight.all().to(device) for made in maps]).tolist()
+    full = read([made.weight.all() for made in maps])
     for made, whole in zip(maps, full, strict=True):
         if whole:
             made.note_no_holes()

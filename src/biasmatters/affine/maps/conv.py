@@ -18,7 +18,7 @@ from biasmatters.affine.maps.counting import NO_HOLES, Holes, counting, find_hol
 from biasmatters.affine.maps.windows import Windows
 from biasmatters.affine.mixing import Addresses, Band, Connections, Linear, Tile, raise_to, ranges
 from biasmatters.affine.sealed import sealed
-from biasmatters.affine.speculation import current
+from biasmatters.affine.speculation import look_ahead
 
 if TYPE_CHECKING:
     from biasmatters.kernels.cuts import Cuts
@@ -142,9 +142,8 @@ class ConvMap:
     @property
     def holes(self) -> Holes | None:
         """Where the kernel is 0; it is looked at once, perhaps together with others."""
-        assumed = current()
-        if assumed is not None and "_holes" not in vars(self):
-            assumed.look_ahead()
+        if "_holes" not in vars(self):
+            look_ahead()
         return self._holes
 
     @cached_property

@@ -15,7 +15,7 @@ from biasmatters.affine.maps.by_samples import BySamples
 from biasmatters.affine.masks import all_present, count
 from biasmatters.affine.mixing import Addresses, Connections, Linear, Tile, raise_to, ranges
 from biasmatters.affine.sealed import sealed
-from biasmatters.affine.speculation import current
+from biasmatters.affine.speculation import look_ahead
 
 # Weights beyond which a second copy of them costs more than working by rows.
 LARGE = 1 << 22
@@ -100,9 +100,8 @@ class DenseMap(BySamples):
     @property
     def holes(self) -> tuple[Tensor, Tensor] | None:
         """As `_find_holes` has them; it is looked at once, perhaps together with others."""
-        assumed = current()
-        if assumed is not None and "_holes" not in vars(self):
-            assumed.look_ahead()
+        if "_holes" not in vars(self):
+            look_ahead()
         return self._holes
 
     @cached_property
