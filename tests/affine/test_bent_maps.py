@@ -17,7 +17,7 @@ from biasmatters.affine.law import Bend
 from biasmatters.affine.maps import even, planes
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.walker import Walk
-from biasmatters.kernels import without_kernels
+from biasmatters.kernels import blas, tiles, without_kernels
 from biasmatters.rules import Rule, SplitsBent, Uniform, make_rule
 from biasmatters.types import Attribution
 from tests.affine.nets import seeded
@@ -112,6 +112,7 @@ MIXING: dict[str, Callable[[], list[nn.Module]]] = {
     "points": lambda: [point(9), nn.ReLU(), point(inputs=9)],
     "many points": lambda: [point(24), nn.ReLU(), point(inputs=24)],
     "points, stride 2": lambda: [point(9, 2), nn.ReLU(), point(inputs=9)],
+    "points of a group": lambda: [point(8), nn.ReLU(), nn.Conv2d(8, CHANNELS, 1, groups=2)],
     "one channel": lambda: [point(1), nn.ReLU(), deep(channels=1), nn.ReLU6(), point(inputs=1)],
     "depthwise points": lambda: [deep(1, padding=0), nn.ReLU(), deep(1, 2, 0)],
     "one behind the other": lambda: [deep(), nn.BatchNorm2d(CHANNELS), nn.ReLU(), deep(5, 2, 2)],
@@ -130,7 +131,7 @@ HOLES = ("none", "taps", "channels", "everything")
 
 FEW = [
     "stride 2", "zeros around, uneven", "many points", "padded widely", "inverted bottleneck",
-    "depthwise points",
+    "depthwise points", "points of a group",
 ]  # fmt: skip
 
 
@@ -255,6 +256,28 @@ def test_bias_is_split_above_the_bend_where_that_can_be(rule: str) -> None:
         with without_kernels():
             bm.BiasBackprop(network, rule).explain(x, 1)
         assert not calls
+
+
+@pytest.mark.skipif(not blas.at_hand(), reason="torch's BLAS cannot be called here")
+@pytest.mark.parametrize("rule", RULES)
+def test_points_go_tile_by_tile_where_that_can_be(rule: str) -> None:
+    """By one tile for each sample or by several; and by whole products, which come to the same."""
+    network, x = made("many points", "relu6", "channels"), picture(3)
+    with (
+        patch.object(tiles, "split_bent", wraps=tiles.split_bent) as shared,
+        patch.object(tiles, "pass_back", wraps=tiles.pass_back) as passed,
+    ):
+        wanted = check(network, x, rule)
+        assert passed.call_count == 3
+        assert shared.call_count == (3 if rule == "proportional" else 0)
+        with patch.object(tiles, "ROOM", 100):
+            small = check(network, x, rule)
+        assert passed.call_count == 6
+        with patch.object(tiles, "MANY", 1):
+            whole = check(network, x, rule)
+        assert passed.call_count == 6
+    for found in (small, whole):
+        assert_close(found.single, wanted.single, 1e-10)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -13,7 +13,7 @@ from biasmatters import kernels
 pytest.importorskip("numba")
 
 # What no other room has to do with, and what needs no numba.
-INNER = {"availability", "gpu_sums", "machine_code", "openmp", "team", "threads"}
+INNER = {"availability", "blas", "gpu_sums", "machine_code", "openmp", "team", "threads"}
 
 
 def test_every_module_of_loops_can_be_asked_for() -> None:

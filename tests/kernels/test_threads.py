@@ -29,6 +29,7 @@ from biasmatters.kernels import (
     points,
     pools,
     shares,
+    tiles,
     totals,
 )
 from biasmatters.kernels import threads as room
@@ -79,6 +80,10 @@ def made() -> dict[str, Callable[[], object]]:
     cuts = find_cuts(weight)
     pooled = torch.nn.functional.max_pool2d(a, 3, 2, 1)
     bias = some(*pooled.shape, seed=7)
+
+    def bent_over(tau: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return tau, tau.flip(0), tau.clamp(-0.5, 1.0), shift[:4], bounds
+
     wide, few, out = some(900, 700, seed=8), some(2, 700, seed=9).abs(), some(2, 900, seed=10)
     square, placing = some(5, 5, 3, 3, seed=11), (((1, 1), (1, 1)), (1, 1), (1, 1))
     return {
@@ -104,6 +109,8 @@ def made() -> dict[str, Callable[[], object]]:
         "totals": lambda: totals.split(a, b[:, :, :1, :1].contiguous(), 1.0, (0, 0.5), even=True),
         "points": lambda: points.split(a, tau, cuts, to_all=False),
         "points to all": lambda: points.split(a, tau, cuts, to_all=True),
+        "tiles": lambda: tiles.split_bent(a, bent_over(tau), weight.abs(), cuts, (0.0, 0.5)),
+        "tiles of a gradient": lambda: tiles.pass_back((tau, tau, None, bounds), weight, a),
         "pools": lambda: pools.route(a, pooled, bias, (3, 3), (2, 2), (1, 1), (1, 1)),
         "borders": lambda: borders.border_sums(a, (2, 40, 3, 50)),
         "branches": lambda: branches.meet(a, (b, c), (1.0, -1.0), "by size", (0.0, 0.1)),

@@ -22,6 +22,7 @@ from biasmatters.affine.chain import Composition, Made
 from biasmatters.affine.errors import UnsupportedOperationError
 from biasmatters.affine.form import Form
 from biasmatters.affine.maps.planes import back_by_bent_planes
+from biasmatters.affine.maps.points import back_by_bent_points
 
 
 @dataclass
@@ -184,16 +185,17 @@ def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
 
 
 def _through_chain(
-    made: Made, bent: tuple[Tensor, Tensor, Tensor | None, Tensor]
+    recorded: Made, bent: tuple[Tensor, Tensor, Tensor | None, Tensor]
 ) -> tuple[Sequence[Tensor | None], Tensor]:
     """The gradient at a mixing operation's input for one above what follows it, and the sums."""
-    node, form = made
+    node, form = recorded
     if form.maker is not None and form.transpose is not None:
-        found = back_by_bent_planes(form.maker(), node.call.inputs[0].detach(), bent)
+        made, x = form.maker(), node.call.inputs[0].detach()
+        found = back_by_bent_planes(made, x, bent) or back_by_bent_points(made, x, bent)
         if found is not None:
             return (found[0],), found[1]
     grad, sums = kernels.bends.pass_back(*bent)
-    return _through(made, grad), sums
+    return _through(recorded, grad), sums
 
 
 def _autograd(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         points,
         pools,
         shares,
+        tiles,
         totals,
         window_plan,
         windows,
@@ -45,5 +46,5 @@ else:
 __all__ = [
     "available", "bends", "borders", "branches", "channels", "constants", "cuts", "dense", "even",
     "exponentials", "fit", "fit_on_gpu", "gpu_exponentials", "patches", "points", "pools", "shares",
-    "totals", "window_plan", "windows", "without_kernels",
+    "tiles", "totals", "window_plan", "windows", "without_kernels",
 ]  # fmt: skip

@@ -17,25 +17,29 @@ from biasmatters.kernels.machine_code import Kernel, any_in, blank, compiled, li
 
 
 @compiled
+def pass_row(g: Any, v: Any, slope: Any, bounds: Any, b: Any, out: Any) -> None:
+    """A plane's gradient below the bend and a slope, and its sums."""
+    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
+    zero = v.dtype.type(0)
+    held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
+    for i in range(len(g)):
+        m = g[i] if (v[i] > low) & (v[i] < high) else zero
+        h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
+        b[i] = m * slope
+        held += g[i] * h
+        held_size += abs(g[i] * h)
+        passed += m
+        passed_size += abs(m)
+        nothing += v[i] * zero
+    out[0], out[1], out[2], out[3], out[4] = held, held_size, passed, passed_size, nothing
+
+
+@compiled
 def _pass_back(
     start: int, stop: int, grad: Any, y: Any, gain: Any, bounds: Any, out: Any, below: Any
 ) -> None:
-    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = y.dtype.type(0)
     for p in range(start, stop):
-        g, v, b, slope = grad[p], y[p], below[p], gain[p % len(gain)]
-        held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
-        for i in range(len(g)):
-            m = g[i] if (v[i] > low) & (v[i] < high) else zero
-            h = at_low if v[i] <= low else (at_high if v[i] >= high else zero)
-            b[i] = m * slope
-            held += g[i] * h
-            held_size += abs(g[i] * h)
-            passed += m
-            passed_size += abs(m)
-            nothing += v[i] * zero
-        out[p, 0], out[p, 1], out[p, 2], out[p, 3] = held, held_size, passed, passed_size
-        out[p, 4] = nothing
+        pass_row(grad[p], y[p], gain[p % len(gain)], bounds, below[p], out[p])
 
 
 @compiled

@@ -15,6 +15,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numba import njit
+from numba.core.dispatcher import Dispatcher
+from numba.core.extending import _Intrinsic
 from torch import Tensor
 
 from biasmatters.kernels.openmp import OPENMP
@@ -36,9 +38,27 @@ TURNS = 4
 
 def compiled(function: Kernel) -> Kernel:
     """A loop in machine code, kept on disk for the next process if there is a place for it."""
+    function = _with_versions(function)
     with suppress(RuntimeError):
         return cast(Kernel, njit(cache=True, **_OPTIONS)(function))
     return cast(Kernel, njit(**_OPTIONS)(function))
+
+
+def _with_versions(function: Any) -> Any:
+    """A loop that calls those of other modules, by a name that changes with their text.
+
+    Numba looks at a loop's own file alone to see whether what it kept is still right.
+    """
+    called = map(function.__globals__.get, function.__code__.co_names)
+    homes = {f.__module__ for f in called if isinstance(f, (Dispatcher, _Intrinsic))}
+    others = sorted(homes - {function.__module__})
+    return _renamed(function, f"{function.__name__}_{_version(*others)}") if others else function
+
+
+def _renamed(function: Any, name: str, **place: Any) -> Any:
+    """A function by another name, and at another place in a file if it is given."""
+    code = function.__code__.replace(co_name=name, co_qualname=name, **place)
+    return FunctionType(code, function.__globals__, name)
 
 
 # What is run: a kernel, which takes the first row, the one after the last, and the arguments; how
@@ -76,18 +96,21 @@ def _together(*kernels: Any) -> Kernel:
     """Kernels in turns on torch's threads: of rows, rows at a time and threads, and arguments each.
 
     It is made as if it stood in the first kernel's place, so that numba keeps both on disk side by
-    side; by its name, if what it is made with changes, it is made again.
+    side.
     """
     from biasmatters.kernels import team
 
     template, functions = _TEMPLATES[len(kernels) - 1], [k.py_func for k in kernels]
-    origin, homes = functions[0].__code__, dict.fromkeys(f.__module__ for f in functions[1:])
-    name = "_".join([f.__name__ for f in functions] + [_version(team.__name__, *homes)])
-    place = {"co_filename": origin.co_filename, "co_firstlineno": origin.co_firstlineno}
-    code = template.__code__.replace(co_name=name, co_qualname=name, **place)
+    origin = functions[0].__code__
     names = {"in_turns": team.in_turns, "__name__": functions[0].__module__}
     names |= {f"kernel_{letter}": kernel for letter, kernel in zip("abc", kernels, strict=False)}
-    return compiled(FunctionType(code, names, name))
+    made = _renamed(
+        FunctionType(template.__code__, names),
+        "_".join([f.__name__ for f in functions]),
+        co_filename=origin.co_filename,
+        co_firstlineno=origin.co_firstlineno,
+    )
+    return compiled(made)
 
 
 def _in_turns(tasks: Sequence[Task]) -> bool:

@@ -10,16 +10,20 @@ from pathlib import Path
 import torch
 
 
+def torch_library() -> str:
+    """The file of torch's operations on a processor, which brings all that it was linked with."""
+    ending = {"linux": "so", "darwin": "dylib"}.get(sys.platform)
+    return str(Path(torch.__file__).parent / "lib" / f"libtorch_cpu.{ending}")
+
+
 def _find() -> int | None:
     """Address of ``GOMP_parallel``, None without one.
 
     GNU's library has it, and LLVM's and Intel's under the same name for its sake. It is asked for
     in what torch was linked with: another copy of the library would have threads of its own.
     """
-    ending = {"linux": "so", "darwin": "dylib"}.get(sys.platform)
-    library = Path(torch.__file__).parent / "lib" / f"libtorch_cpu.{ending}"
     try:
-        found = ctypes.CDLL(str(library)).GOMP_parallel
+        found = ctypes.CDLL(torch_library()).GOMP_parallel
     except (OSError, AttributeError):
         return None
     return ctypes.cast(found, ctypes.c_void_p).value

@@ -14,9 +14,10 @@ from biasmatters.affine.fallback import hand_to_support
 from biasmatters.affine.maps.conv import ConvMap
 from biasmatters.affine.maps.dense import DenseMap
 from biasmatters.affine.maps.planes import share_bent_by_planes, share_by_planes
+from biasmatters.affine.maps.points import share_bent_at_points
 from biasmatters.affine.maps.totals import share_totals
 from biasmatters.affine.masks import assume_live, largest, passing
-from biasmatters.affine.mixing import Linear, Lost, Mixing
+from biasmatters.affine.mixing import Lost, Mixing
 from biasmatters.affine.pieces import pieces
 from biasmatters.affine.speculation import Assumptions, current
 
@@ -77,7 +78,9 @@ class Proportional:
         self, mixing: Mixing, x: Tensor, bent: Bent
     ) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
         """As `SplitsBent` has it."""
-        found = share_bent_by_planes(mixing, x, bent, 1, "size", _bounds(bent.y))
+        least = _bounds(bent.y)
+        found = share_bent_by_planes(mixing, x, bent, 1, "size", least)
+        found = found or share_bent_at_points(mixing, x, bent, least)
         return found or _below_bend(mixing, x, bent)
 
     def split_branches(
@@ -110,26 +113,12 @@ def _below_bend(
     sizes = mixing.power(1, x)
     size = x if bent.floor >= 0 or bool(x.amin() >= 0) else x.abs()
     total = sizes.forward(size)
-    if mixing.a_point and kernels.fit(total, size):
-        return _at_points(mixing, sizes, size, bent, total)
     share, mass, left = kernels.bends.share(bent.parts(), total, _bounds(bent.y))
     beta = sizes.transpose(share).mul_(size)
     if left is None:
         return beta, mass, None
     extra, lost = hand_to_support(mixing, x, left, 0)
     return beta + extra, mass, None if lost is None else row_sums(lost)
-
-
-def _at_points(
-    conv: ConvMap, sizes: Linear, size: Tensor, bent: Bent, total: Tensor
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same where outputs and inputs lie at the same places."""
-    parts = bent.parts()
-    rest, mass = kernels.points.share_bent(parts, total, _bounds(bent.y))
-    beta = sizes.transpose(total).contiguous()
-    if not mass.numpy().any():
-        return beta.mul_(size), mass, None
-    return beta, mass, kernels.points.finish(parts, total, rest, conv.cuts, size, beta)
 
 
 def _by_rows(mixing: Mixing, x: Tensor, tau: Tensor) -> tuple[Tensor, Tensor | None] | None:
