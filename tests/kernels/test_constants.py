@@ -73,6 +73,17 @@ def test_the_format_is_that_of_the_output(given: torch.dtype, like: torch.dtype)
     assert all(map(torch.equal, before, after))
 
 
+def test_a_single_finite_shift_is_no_copy_and_an_infinite_one_stays_what_it_is() -> None:
+    like, shift = torch.empty(1, CHANNELS), torch.randn(CHANNELS)
+    shifts, together, _ = compose([(torch.full((CHANNELS,), 2.0), shift)], like)
+    assert shifts.data_ptr() == together.data_ptr() == shift.data_ptr()
+    before = shift.clone()
+    before[2] = shift[2] = torch.inf
+    shifts, together, _ = compose([(None, shift)], like)
+    assert torch.equal(shift, before)
+    assert float(shifts[0, 2]) == float(together[2]) == 0
+
+
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_infinities_count_as_0(dtype: torch.dtype) -> None:
     inf, most = torch.inf, torch.finfo(dtype).max
@@ -99,11 +110,9 @@ def test_what_is_too_large_for_the_format_counts_as_0() -> None:
 def test_what_constants_put_in(samples: int, count: int, dtype: torch.dtype) -> None:
     sums = numbers(samples, CHANNELS, 5, dtype=dtype)
     shifts = numbers(count, CHANNELS, dtype=dtype, seed=1)
-    rows, both = weigh(sums, shifts, holds=True)
-    assert both is not None
-    held, size = both
+    *rows, (held, size) = weigh(sums, shifts, holds=True)
     assert len(rows) == count
-    assert weigh(sums, shifts, holds=False)[1] is None
+    assert torch.equal(weigh(sums, shifts, holds=False), weigh(sums, shifts, holds=True)[:count])
     shares = torch.einsum("kc,nc->kn", shifts, sums[..., 2])
     sizes = torch.einsum("kc,nc->kn", shifts.abs(), sums[..., 3])
     for row, share, mass in zip(rows, shares, sizes, strict=True):
@@ -118,16 +127,14 @@ def test_shares_without_bounds_do_not_warn(value: float) -> None:
     sums = torch.zeros(1, 2, 5)
     sums[..., 2:] = value
     shifts = torch.tensor([[2.0, 2.0], [0.0, -2.0], [0.0, 0.0]])
-    rows, both = weigh(sums, shifts, holds=True)
+    *rows, held = weigh(sums, shifts, holds=True)
     assert float(rows[0][0]) == float(rows[0][1]) == torch.inf
     assert bool(rows[2][0].isnan().all()) == (value == torch.inf)
-    assert both is not None
-    assert [values.tolist() for values in both] == [[0], [0]]
+    assert held.tolist() == [[0], [0]]
 
 
 def test_sums_beyond_the_format_are_infinite_without_a_warning() -> None:
     sums = torch.zeros(1, 2, 5)
     sums[..., :2] = 3e38
-    _, held = weigh(sums, torch.zeros(0, 2), holds=True)
-    assert held is not None
-    assert [values.tolist() for values in held] == [[math.inf], [math.inf]]
+    (held,) = weigh(sums, torch.zeros(0, 2), holds=True)
+    assert held.tolist() == [[math.inf], [math.inf]]

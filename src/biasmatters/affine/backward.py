@@ -20,7 +20,6 @@ from biasmatters.affine.bent import bounds_of
 from biasmatters.affine.call import Call
 from biasmatters.affine.chain import Composition, Made
 from biasmatters.affine.errors import UnsupportedOperationError
-from biasmatters.affine.form import Form
 from biasmatters.affine.maps.planes import back_by_bent_planes
 from biasmatters.affine.maps.points import back_by_bent_points
 
@@ -135,15 +134,11 @@ def can_go_step_by_step(
     tensors = [*leaves, *(node.call.output for node, _ in made)]
     if any(tensor._backward_hooks for tensor in tensors):  # noqa: SLF001 - no public one
         return False
-    if any(_is_run_again(form, node.call) and _is_narrow(node.call) for node, form in made):
+    again = [node.call for node, form in made if form.transpose is None]
+    if any(len(call.inputs) > 1 and _is_narrow(call) for call in again):
         return False
     own = torch.autograd.function.BackwardCFunction
-    return not any(isinstance(function, own) for function in functions)
-
-
-def _is_run_again(form: Form, call: Call) -> bool:
-    """Whether the gradient comes by running an operation once more: see `_through`."""
-    return form.transpose is None and len(call.inputs) > 1
+    return not any(issubclass(kind, own) for kind in set(map(type, functions)))
 
 
 def _is_narrow(call: Call) -> bool:
@@ -177,7 +172,7 @@ def _through(made: Made, grad: Tensor) -> Sequence[Tensor | None]:
     if form.transpose is not None:
         out = call.output.dtype
         return form.transpose(grad if grad.dtype == out else grad.to(out))
-    if _is_run_again(form, call):
+    if len(call.inputs) > 1:
         # One of them may be made of another, and autograd would go on from that to this.
         return call.vjp(grad)
     # The graph is kept: several outputs of an operation go through it one after the other.

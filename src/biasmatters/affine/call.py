@@ -68,9 +68,13 @@ def tensors_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list
         kind = type(argument)
         if kind in _PLAIN:
             continue
-        if isinstance(argument, Tensor):
+        if kind is tuple:
+            if not _PLAIN.issuperset(map(type, argument)):
+                flat = False
+                _collect(argument, found)
+        elif isinstance(argument, Tensor):
             found.append(argument)
-        elif kind is not tuple or not _PLAIN.issuperset(map(type, argument)):
+        else:
             flat = False
             _collect(argument, found)
     return found, flat
@@ -101,10 +105,15 @@ def exchange(
     """
     if flat and (new is old or all(map(is_, old, new))):
         return args, kwargs
-    swap = {id(a): b for a, b in zip(old, new, strict=True)}
     if flat:
-        args = tuple([swap.get(id(a), a) for a in args])
-        return args, {key: swap.get(id(a), a) for key, a in kwargs.items()} if kwargs else kwargs
+        others = iter(new)
+        args = tuple([next(others) if isinstance(a, Tensor) else a for a in args])
+        if not kwargs:
+            return args, kwargs
+        return args, {
+            key: next(others) if isinstance(a, Tensor) else a for key, a in kwargs.items()
+        }
+    swap = {id(a): b for a, b in zip(old, new, strict=True)}
 
     def swapped(tensor: Tensor) -> Tensor:
         return swap[id(tensor)]

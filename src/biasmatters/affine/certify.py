@@ -32,7 +32,7 @@ def tolerance(recording: Recording, bias: Tensor, ledger: Ledger) -> Tensor:
     eps is 1e-9 in float64, 1e-4 in float32, 2e-2 in float16 and 1e-1 in bfloat16, by the coarsest
     number format that any recorded operation used.
     """
-    coarsest = max([relative(bias.dtype), *(relative(s.output.dtype) for s in recording.steps)])
+    coarsest = max(map(relative, {bias.dtype, *(s.output.dtype for s in recording.steps)}))
     scale: Tensor = 1 + bias.abs() + ledger.absolute().to(bias.dtype)
     return coarsest * scale
 

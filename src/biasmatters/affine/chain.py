@@ -9,7 +9,7 @@ bias that arrived does what would take three for each operation (`biasmatters.ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from torch import Tensor
@@ -41,7 +41,7 @@ class Chain:
 
     Attributes:
         top: The last of it; nothing else looks at what lies below.
-        constant: The steps with a constant per channel.
+        constant: Labels of the steps with a constant per channel.
         shifts: ``(len(constant), C)`` what their constants come to below the bend.
         shift: ``(C,)`` what they come to together.
         gain: ``(C,)`` the slope between the mixing step and the bend, None for 1.
@@ -50,7 +50,7 @@ class Chain:
     """
 
     top: Step
-    constant: tuple[Step, ...]
+    constant: tuple[str, ...]
     shifts: Tensor
     shift: Tensor
     gain: Tensor | None
@@ -75,16 +75,14 @@ class Chain:
         sums = vars(self).get("_sums") if self.found is None else self.found
         return sums is not None and kernels.bends.saw_finite(sums)
 
-    def weigh(self) -> list[tuple[Step, Tensor, Tensor]]:
-        """For each step that puts in bias its share and that of the sizes, ``(N,)`` each."""
+    def weigh(self) -> list[tuple[str, Tensor]]:
+        """For each step that puts in bias its label, and its share and its size, ``(2, N)``."""
         if self.sums is None:
             return []
         holds = self.bend is not None and self.bend.holds
-        found, held = kernels.constants.weigh(self.sums, self.shifts, holds=holds)
-        rows = [(s, *both) for s, both in zip(self.constant, found, strict=True)]
-        if held is not None:
-            rows.append((self.top, *held))
-        return rows
+        labels = (*self.constant, self.top.label) if holds else self.constant
+        found = kernels.constants.weigh(self.sums, self.shifts, holds=holds)
+        return list(zip(labels, found.unbind(), strict=True))
 
 
 @sealed
@@ -188,22 +186,20 @@ def find_chains(made: Sequence[Made], samples: int) -> dict[int, list[int]]:
     found = {}
     for i, (node, form) in enumerate(made):
         begins = form.foldable and isinstance(form.law, PerChannel)
-        if begins and _fits(node, node, samples):
-            followers = _followers(i, made, users, samples)
+        if begins and _fits(node, samples):
+            followers = _followers(i, made, users)
             if followers and not _goes_on(made[followers[-1]], made, users):
                 found[i] = followers
     return found
 
 
-def _followers(
-    first: int, made: Sequence[Made], users: dict[int, list[int]], samples: int
-) -> list[int]:
+def _followers(first: int, made: Sequence[Made], users: dict[int, list[int]]) -> list[int]:
     """Slopes per channel and one bend at the end, each the only one to look at the one before."""
     found: list[int] = []
     start = last = made[first][0]
     while True:
         following = users.get(id(last.call.output), [])
-        if len(following) != 1 or not _fits(made[following[0]][0], start, samples):
+        if len(following) != 1 or not _lies_alike(made[following[0]][0], start):
             return found
         law = made[following[0]][1].law
         if law is None or made[following[0]][1].slope is None:
@@ -223,17 +219,28 @@ def _goes_on(top: Made, made: Sequence[Made], users: dict[int, list[int]]) -> bo
     return form.slope is not None and node.call.output.shape == top[0].call.output.shape
 
 
-def _fits(node: Node, first: Node, samples: int) -> bool:
-    """Whether an output is made of planes that lie as those of the chain's first."""
-    output, like = node.call.output, first.call.output
+def _fits(node: Node, samples: int) -> bool:
+    """Whether an output is made of planes that kernels can take."""
+    output = node.call.output
     return (
         not is_taught(node.call.function)
         and output.ndim > 1
-        and output.shape == like.shape
-        and output.dtype == like.dtype
         and output.shape[0] == samples
         and node.axis == 0
         and kernels.fit(output)
+    )
+
+
+def _lies_alike(node: Node, first: Node) -> bool:
+    """Whether an output is made of planes that lie as those of the chain's first."""
+    output, like = node.call.output, first.call.output
+    return (
+        output.shape == like.shape
+        and output.dtype == like.dtype
+        and output.is_contiguous()
+        and output.device == like.device
+        and node.axis == 0
+        and not is_taught(node.call.function)
     )
 
 
@@ -276,14 +283,14 @@ def compose(made: Sequence[Made], first: int, followers: list[int]) -> Compositi
     return Composition(followers, biased, shifts, shift, gain, bend)
 
 
-def link(composed: Composition, steps: Mapping[int, Step], sums: Tensor | None) -> Chain:
+def link(composed: Composition, top: Step, labels: Sequence[str], sums: Tensor | None) -> Chain:
     """The chain of a mixing step and what follows it.
 
     Args:
         composed: What they come to.
-        steps: All of them by place.
+        top: The last of it.
+        labels: Of all steps.
         sums: As `Chain` has them, where they are at hand.
     """
-    constant = tuple(steps[i] for i in composed.constant)
-    top = steps[composed.followers[-1]]
+    constant = tuple([labels[i] for i in composed.constant])
     return Chain(top, constant, composed.shifts, composed.shift, composed.gain, composed.bend, sums)

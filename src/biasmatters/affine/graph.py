@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 
 
-def functions_behind(tensor: Tensor) -> Iterator[Any]:
+def functions_behind(tensor: Tensor) -> list[Any]:
     """Every autograd function that a tensor was made by, each once, its own first."""
-    stack, seen = [tensor.grad_fn], set()
-    while stack:
-        function = stack.pop()
-        if function is None or function in seen:
-            continue
-        seen.add(function)
-        yield function
-        stack.extend(parent for parent, _ in function.next_functions)
+    found = [] if tensor.grad_fn is None else [tensor.grad_fn]
+    seen = set(found)
+    for function in found:  # it grows meanwhile
+        for parent, _ in function.next_functions:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                found.append(parent)
+    return found

@@ -14,7 +14,13 @@ def without_gradients() -> AbstractContextManager[None]:
     return _outside_inference() if torch.is_inference_mode_enabled() else torch.no_grad()
 
 
+def with_gradients() -> AbstractContextManager[None]:
+    """Make tensors that may require grad for a while, likewise."""
+    inference = torch.is_inference_mode_enabled()
+    return _outside_inference(grad=True) if inference else torch.enable_grad()
+
+
 @contextmanager
-def _outside_inference() -> Iterator[None]:
-    with torch.inference_mode(False), torch.no_grad():
+def _outside_inference(*, grad: bool = False) -> Iterator[None]:
+    with torch.inference_mode(False), torch.set_grad_enabled(grad):
         yield

@@ -20,12 +20,12 @@ from biasmatters.affine.backward import (
     step_by_step,
 )
 from biasmatters.affine.boundary import Boundary
-from biasmatters.affine.chain import Composition, Made, compose, find_chains, link
+from biasmatters.affine.chain import Chain, Composition, Made, compose, find_chains, link
 from biasmatters.affine.device import is_apart
 from biasmatters.affine.errors import InputError, UnsupportedOperationError
 from biasmatters.affine.graph import functions_behind
 from biasmatters.affine.guard import check_finite, check_inputs, evaluation
-from biasmatters.affine.modes import without_gradients
+from biasmatters.affine.modes import with_gradients, without_gradients
 from biasmatters.affine.node import Node
 from biasmatters.affine.ops.attention import frozen_attention
 from biasmatters.affine.padding import with_own_padding
@@ -133,23 +133,20 @@ class Recording(Point):
     def accounts(self) -> tuple[Ledger, Tensor]:
         """`ledger` and `injected_mass`, which one pass gives."""
         with without_gradients():
-            zero = torch.zeros_like(self.output)
-            weighed = {
-                row.label: (share, size)
-                for step in self.steps
-                for row, share, size in self._weighed(step)
-            }
-            rows, sizes = [], [zero]
-            for step in self.steps:
-                if step.label in weighed:
-                    share, size = weighed[step.label]
-                    rows.append(LedgerRow(step.label, step.form.kind, step.node.call.op, share))
-                    sizes.append(size if size.dtype == zero.dtype else size.to(zero.dtype))
-            mass = torch.stack(sizes).sum(0)
-            return Ledger(tuple(rows) or (LedgerRow("", "routing", "none", zero),)), mass
+            weighed = {label: pair for step in self.steps for label, pair in self._weighed(step)}
+            if not weighed:
+                zero = torch.zeros_like(self.output)
+                return Ledger((LedgerRow("", "routing", "none", zero),)), zero
+            steps = [step for step in self.steps if step.label in weighed]
+            shares, sizes = torch.stack([weighed[step.label] for step in steps]).unbind(1)
+            rows = [
+                LedgerRow(step.label, step.form.kind, step.node.call.op, share)
+                for step, share in zip(steps, shares.unbind(), strict=True)
+            ]
+            return Ledger(tuple(rows)), sizes.sum(0).to(self.output.dtype)
 
-    def _weighed(self, step: Step) -> list[tuple[Step, Tensor, Tensor]]:
-        """The shares and sizes of a step, or of all that are walked with it."""
+    def _weighed(self, step: Step) -> list[tuple[str, Tensor]]:
+        """The shares and sizes ``(2, N)`` of a step, or of all walked with it, by label."""
         if step.within:
             return []
         if step.chain is not None:
@@ -157,7 +154,8 @@ class Recording(Point):
         grad, intercept = step.grad, step.intercept
         if grad is None or intercept is None:
             return []
-        return [(step, *_weigh(grad, intercept, step.node.axis, self.samples))]
+        pair = _weigh(grad, intercept, step.node.axis, self.samples)
+        return [(step.label, torch.stack(pair))]
 
     def ledger(self) -> Ledger:
         """The bias share of every operation that has an intercept."""
@@ -187,7 +185,7 @@ def record(
     """
     check_inputs(inputs)
     calm, exact = evaluation(model, options.eval_mode), full_products(inputs[0].device)
-    with torch.inference_mode(False), torch.enable_grad(), exact, calm as state:
+    with with_gradients(), exact, calm as state:
         leaves = tuple(
             (x.clone() if x.is_inference() else x).detach().requires_grad_() for x in inputs
         )
@@ -238,7 +236,7 @@ def _explain(tape: Tape, output: Tensor, target: Target, leaves: tuple[Tensor, .
 def _differentiate(
     nodes: list[Node], chosen: Explained, leaves: tuple[Tensor, ...], *, plain: bool
 ) -> tuple[tuple[Step, ...], tuple[Tensor, ...]]:
-    functions = list(functions_behind(chosen.value))
+    functions = functions_behind(chosen.value)
     needed = _needed(nodes, functions)
     recorded = [node.call.output for node in nodes if id(node.call.output) in needed]
     nodes = with_own_padding(nodes, chosen.root)
@@ -250,7 +248,8 @@ def _differentiate(
         made.append((node, handler(node.call)))
     labels = _labels(nodes)
     of_value = [i for i, node in enumerate(nodes) if id(node.call.output) in needed]
-    made, labels = [made[i] for i in of_value], [labels[i] for i in of_value]
+    if len(of_value) < len(nodes):
+        made, labels = [made[i] for i in of_value], [labels[i] for i in of_value]
     chains = {
         first: compose(made, first, followers)
         for first, followers in find_chains(made, len(leaves[0])).items()
@@ -286,13 +285,10 @@ def _steps(
     found: dict[int, Step] = {}
     for first, chain in chains.items():
         above: Step | None = None
-        for i in reversed([first, *chain.followers]):
-            node, form = made[i]
-            terms = Derived(form, grads.outputs.get(i), above)
-            found[i] = above = Step(node, form, labels[i], terms, None, i != first)
-        linked = link(chain, found, grads.sums.get(first))
-        node, form = made[first]
-        found[first] = Step(node, form, labels[first], found[first].terms, linked)
+        for i in reversed(chain.followers):
+            found[i] = above = _step(made[i], labels[i], grads.outputs.get(i), above, within=True)
+        linked = link(chain, found[chain.followers[-1]], labels, grads.sums.get(first))
+        found[first] = _step(made[first], labels[first], grads.outputs.get(first), above, linked)
     return tuple(
         found[i]
         if i in found
@@ -301,15 +297,25 @@ def _steps(
     )
 
 
+def _step(
+    made: Made,
+    label: str,
+    grad: Tensor | None,
+    above: Step | None,
+    chain: Chain | None = None,
+    *,
+    within: bool = False,
+) -> Step:
+    """A step of a chain, below another one."""
+    node, form = made
+    return Step(node, form, label, Derived(form, grad, above), chain, within)
+
+
 def _needed(nodes: list[Node], functions: list[Any]) -> set[int]:
     """Outputs that the explained value is made from; others neither have bias nor fold."""
-    made_by: dict[Any, list[int]] = {}
-    for node in nodes:
-        made_by.setdefault(node.call.output.grad_fn, []).append(id(node.call.output))
-    wanted: set[int] = set()
-    for function in functions:
-        wanted.update(made_by.get(function, ()))
-    return wanted
+    behind = set(functions)
+    outputs = [node.call.output for node in nodes]
+    return {id(output) for output in outputs if output.grad_fn in behind}
 
 
 def _labels(nodes: list[Node]) -> list[str]:

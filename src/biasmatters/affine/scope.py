@@ -57,7 +57,8 @@ class Scope:
         if threading.get_ident() != self._thread:
             return
         name = self._names.get(id(module))
-        if not isinstance(module, torch.jit.ScriptModule):
+        # Those of the model have been watched from the start.
+        if (name is None or module.training) and not isinstance(module, torch.jit.ScriptModule):
             refuse_counting(module, self.current if name is None else name)
             self._state.watch(module)
         if module._backward_hooks or module._backward_pre_hooks:  # noqa: SLF001 - no public ones

@@ -206,22 +206,25 @@ class Tape(TorchFunctionMode):
         """
         # Before the first change in place every variable holds what it is itself.
         values = list(map(self._views.current, held)) if self._views.changed else held
-        found = [tensor for tensor in values if id(tensor) in self._known]
-        if len(found) < len(values):
-            values = [self._checked(tensor) for tensor in values]
-        if not found or len(found) == len(values):
+        known = self._known
+        found = [tensor for tensor in values if id(tensor) in known]
+        if len(found) == len(values):
             return values, self._distinct(found), []
+        if not found:
+            return [self._checked(tensor) for tensor in values], (), []
         inputs, (values, constants) = self._distinct(found), self._without_autograd(values)
         return values, inputs, constants
 
     def _without_autograd(self, values: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Values as a recorded call sees them, and those that do not depend on the input."""
-        seen, constants = [], []
+        seen, constants, known = [], [], self._known
         for value in values:
-            known = id(value) in self._known
-            seen.append(value if known else self._constant(value))
-            if not known:
-                constants.append(seen[-1])
+            if id(value) in known:
+                seen.append(value)
+                continue
+            constant = self._constant(self._checked(value))
+            seen.append(constant)
+            constants.append(constant)
         return seen, constants
 
     def _value(self, tensor: Tensor) -> Tensor:
@@ -316,7 +319,8 @@ class Tape(TorchFunctionMode):
         out: Any,
     ) -> None:
         op, outputs = facts.op, [out] if isinstance(out, Tensor) else tensors_in(out)
-        if True not in [t.requires_grad for t in outputs]:
+        made = [(i, t) for i, t in enumerate(outputs) if t.requires_grad]
+        if not made:
             self._note_cut(op, args, kwargs, outputs)
             self._note_choice(op, args, inputs, outputs)
             return
@@ -324,11 +328,12 @@ class Tape(TorchFunctionMode):
         if find_handler(func, op) is None:
             raise UnsupportedOperationError(name, op, "the engine does not know it")
         axes = tuple([self._axis[id(x)] for x in inputs])
-        for index, output in enumerate(outputs):
-            if not output.requires_grad or id(output) in self._known:
+        for index, output in made:
+            key = id(output)
+            if key in self._known:
                 continue
             call = Call(func, op, name, args, kwargs, inputs, output, index, self._samples, axes)
-            axis, key = follow(call, moves=facts.moves), id(output)
+            axis = follow(call, moves=facts.moves)
             node = Node(call, axis)
             self.nodes.append(node)
             if constants:

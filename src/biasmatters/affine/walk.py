@@ -140,7 +140,8 @@ def folded_scales(
         for i, step in enumerate(steps)
         if step.form.foldable and not (together and step.chain is not None)
     ]
-    users = users_of(steps) if alone else {}
+    # Whoever takes an output comes later.
+    users = users_of(steps[alone[0][0] + 1 :]) if alone else {}
     for i, step in alone:
         after = one_to_one_after(step, users)
         slopes = [s.form.slope for s in after if s.form.slope is not None]

@@ -233,7 +233,8 @@ class BiasBackprop:
     def _record(
         self, inputs: tuple[Tensor, ...], target: Target, extra: tuple[Any, ...]
     ) -> Recording:
-        return record(self.model, inputs, target, replace(self.options, args=extra))
+        options = replace(self.options, args=extra) if extra else self.options
+        return record(self.model, inputs, target, options)
 
     def _walk(
         self,

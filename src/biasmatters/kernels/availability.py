@@ -39,13 +39,13 @@ def spinning() -> bool:
 
 
 def _alone() -> bool:
-    """Whether a kernel would have one core where torch's operations have many."""
-    return not OPENMP.at_hand and spinning() and torch.get_num_threads() > FEW
+    """Whether a kernel on no thread of torch's has one core where its operations have many."""
+    return spinning() and torch.get_num_threads() > FEW
 
 
 def available() -> bool:
     """Whether numba is at hand and wanted, and not alone against many threads of torch's."""
-    return _wanted.get() and not _alone() and _installed()
+    return _wanted.get() and (OPENMP.at_hand or not _alone()) and _installed()
 
 
 def fit(*tensors: Tensor) -> bool:

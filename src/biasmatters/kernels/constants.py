@@ -57,23 +57,31 @@ def compose(
     Returns:
         ``(k, C)`` what each of the k shifts comes to behind the last operation, infinities as 0;
         what they come to together, ``(C,)``; and the slope from before the first one, likewise,
-        None for 1.
+        None for 1. They may be memory of the laws'.
     """
     shifts: list[Any] = []
     gain: Any = None
-    with np.errstate(all="ignore"):
-        for slope, shift in laws:
-            if shift is not None:
-                values = _as_array(shift, like)
-                shifts.append(values if gain is None else values * gain)
-            if slope is not None:
-                values = _as_array(slope, like)
-                gain = values if gain is None else values * gain
+    for slope, shift in laws:
+        if shift is not None:
+            shifts.append(_times(_as_array(shift, like), gain))
+        if slope is not None:
+            gain = _times(_as_array(slope, like), gain)
+    composed = None if gain is None else torch.from_numpy(gain)
+    if len(shifts) == 1 and np.isfinite(shifts[0]).all():
+        only = torch.from_numpy(shifts[0])
+        return only.unsqueeze(0), only, composed
     stacked = np.array(shifts) if shifts else array(like.new_empty(0, like.shape[1]))
     total = np.empty(stacked.shape[1], stacked.dtype)
     _add_up(stacked, total)
-    composed = None if gain is None else torch.from_numpy(gain)
     return torch.from_numpy(stacked), torch.from_numpy(total), composed
+
+
+def _times(values: Any, gain: Any) -> Any:
+    """Behind a slope, None for 1."""
+    if gain is None:
+        return values
+    with np.errstate(all="ignore"):
+        return values * gain
 
 
 def _as_array(values: Tensor, like: Tensor) -> Any:
@@ -99,9 +107,7 @@ def _ones(count: int, dtype: torch.dtype) -> Any:
     return torch.ones(count, dtype=dtype, device="cpu").numpy()
 
 
-def weigh(
-    sums: Tensor, shifts: Tensor, *, holds: bool
-) -> tuple[list[tuple[Tensor, Tensor]], tuple[Tensor, Tensor] | None]:
+def weigh(sums: Tensor, shifts: Tensor, *, holds: bool) -> Tensor:
     """What constants put in.
 
     Args:
@@ -110,12 +116,11 @@ def weigh(
         holds: Whether a constant may be held at the bend.
 
     Returns:
-        The bias of each shift and the sum of its sizes, ``(N,)`` each; and both for what units hold
-        at the bend, None where nothing is held.
+        ``(k, 2, N)`` the bias of each shift and the sum of its sizes; ``(k + 1, 2, N)``, where a
+        constant may be held, with that and those of what units hold at the bend.
     """
     values, constants = sums.numpy(), shifts.numpy()
     count = len(constants)
     out = np.empty((count + 1, 2, len(values)), values.dtype)
     _weigh(values, constants, out)
-    found = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in out[: count + holds]]
-    return found[:count], found[count] if holds else None
+    return torch.from_numpy(out if holds else out[:count])

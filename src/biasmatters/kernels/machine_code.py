@@ -66,19 +66,29 @@ def _renamed(function: Any, name: str, **place: Any) -> Any:
 Task = tuple[Kernel, int, int, tuple[Any, ...]]
 
 
-def _one(sizes: Any, a: Any) -> Any:
-    return in_turns(kernel_a, sizes[0], a)  # type: ignore[name-defined]  # noqa: F821
+@compiled
+def _shared_out(threads: Any, size: Any) -> Any:
+    """Of a kernel's rows and numbers: rows, how many a thread takes at a time, and threads."""
+    rows, numbers = size
+    most, least = threads
+    several = max(1, min(most, rows, numbers // least))
+    # On one thread as well: there, too, arrays need not count references.
+    return rows, -(-rows // (TURNS * several)) if several > 1 else rows, several
 
 
-def _two(sizes: Any, a: Any, b: Any) -> Any:
-    failed = in_turns(kernel_a, sizes[0], a)  # type: ignore[name-defined]  # noqa: F821
-    return failed | in_turns(kernel_b, sizes[1], b)  # type: ignore[name-defined]  # noqa: F821
+def _one(threads: Any, sizes: Any, a: Any) -> Any:
+    return in_turns(kernel_a, shared_out(threads, sizes[0]), a)  # type: ignore[name-defined]  # noqa: F821
 
 
-def _three(sizes: Any, a: Any, b: Any, c: Any) -> Any:
-    failed = in_turns(kernel_a, sizes[0], a)  # type: ignore[name-defined]  # noqa: F821
-    failed |= in_turns(kernel_b, sizes[1], b)  # type: ignore[name-defined]  # noqa: F821
-    return failed | in_turns(kernel_c, sizes[2], c)  # type: ignore[name-defined]  # noqa: F821
+def _two(threads: Any, sizes: Any, a: Any, b: Any) -> Any:
+    failed = in_turns(kernel_a, shared_out(threads, sizes[0]), a)  # type: ignore[name-defined]  # noqa: F821
+    return failed | in_turns(kernel_b, shared_out(threads, sizes[1]), b)  # type: ignore[name-defined]  # noqa: F821
+
+
+def _three(threads: Any, sizes: Any, a: Any, b: Any, c: Any) -> Any:
+    failed = in_turns(kernel_a, shared_out(threads, sizes[0]), a)  # type: ignore[name-defined]  # noqa: F821
+    failed |= in_turns(kernel_b, shared_out(threads, sizes[1]), b)  # type: ignore[name-defined]  # noqa: F821
+    return failed | in_turns(kernel_c, shared_out(threads, sizes[2]), c)  # type: ignore[name-defined]  # noqa: F821
 
 
 _TEMPLATES = (_one, _two, _three)
@@ -93,7 +103,7 @@ def _version(*modules: str) -> str:
 
 @cache
 def _together(*kernels: Any) -> Kernel:
-    """Kernels in turns on torch's threads: of rows, rows at a time and threads, and arguments each.
+    """Kernels in turns on torch's threads: of threads and numbers, sizes, and arguments each.
 
     It is made as if it stood in the first kernel's place, so that numba keeps both on disk side by
     side.
@@ -102,7 +112,11 @@ def _together(*kernels: Any) -> Kernel:
 
     template, functions = _TEMPLATES[len(kernels) - 1], [k.py_func for k in kernels]
     origin = functions[0].__code__
-    names = {"in_turns": team.in_turns, "__name__": functions[0].__module__}
+    names = {
+        "in_turns": team.in_turns,
+        "shared_out": _shared_out,
+        "__name__": functions[0].__module__,
+    }
     names |= {f"kernel_{letter}": kernel for letter, kernel in zip("abc", kernels, strict=False)}
     made = _renamed(
         FunctionType(template.__code__, names),
@@ -118,14 +132,13 @@ def _in_turns(tasks: Sequence[Task]) -> bool:
 
     It is built on parts of numba that may change. Where they do not fit, nothing was run yet.
     """
-    sizes, most = [], torch.get_num_threads()
-    for _, rows, numbers, _ in tasks:
-        threads = max(1, min(most, rows, numbers // LEAST))
-        OPENMP.used |= threads > 1
-        # On one thread as well: there, too, arrays need not count references.
-        sizes.append((rows, -(-rows // (TURNS * threads)) if threads > 1 else rows, threads))
+    most = torch.get_num_threads()
+    kernels, rows, numbers, arguments = zip(*tasks, strict=True)
+    if not OPENMP.used and most > 1:
+        OPENMP.used = any(r > 1 and n >= 2 * LEAST for _, r, n, _ in tasks)
     try:
-        failed = _together(*[t[0] for t in tasks])(tuple(sizes), *[t[3] for t in tasks])
+        sizes = tuple(zip(rows, numbers, strict=True))
+        failed = _together(*kernels)((most, LEAST), sizes, *arguments)
     except Exception as error:
         OPENMP.at_hand = False
         warnings.warn(
@@ -135,9 +148,8 @@ def _in_turns(tasks: Sequence[Task]) -> bool:
         )
         return False
     if failed:
-        names = " or ".join(kernel.__name__ for kernel, *_ in tasks)
-        rows = max(rows for _, rows, *_ in tasks)
-        raise MemoryError(f"{names} failed on {rows} rows, most likely for want of memory.")
+        names = " or ".join(kernel.__name__ for kernel in kernels)
+        raise MemoryError(f"{names} failed on {max(rows)} rows, most likely for want of memory.")
     return True
 
 

@@ -19,8 +19,7 @@ def fits(
     x: Sequence[int], tau: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]
 ) -> bool:
     """Whether windows begin within their own rows, for sides of the input and of the output."""
-    inside = (tau[1] - 1) * stride[1] < x[1]
-    return inside and all(n >= 0 for pair in padding for n in pair)
+    return (tau[1] - 1) * stride[1] < x[1] and min(map(min, padding)) >= 0
 
 
 def plan_of(

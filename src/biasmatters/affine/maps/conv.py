@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -42,6 +42,14 @@ def by_rank(x: Tensor, rank: int, groups: int) -> Tensor:
     if groups == 1:
         return x.reshape(len(x), rank, -1, *x.shape[2:])
     return x.reshape(len(x), groups, rank, -1, *x.shape[2:]).transpose(1, 2).flatten(2, 3)
+
+
+@lru_cache(maxsize=256)
+def _laid_out(padding: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], list[int]]:
+    """What a convolution pads itself, and what is to be padded before, which is empty or all."""
+    if all(before == after for before, after in padding):
+        return tuple(before for before, _ in padding), []
+    return (0,) * len(padding), [n for pair in reversed(padding) for n in pair]
 
 
 def _by_products(weight: Tensor, stride: Sequence[int], like: Tensor) -> Linear:
@@ -121,12 +129,12 @@ class ConvMap:
     @property
     def a_point(self) -> bool:
         """Whether outputs and inputs lie at the same places, one to one."""
-        return self._single and set(self.stride) == {1}
+        return self._single and max(self.stride) == 1
 
     @property
     def _single(self) -> bool:
         """Whether every output looks at a single place."""
-        return all(size == 1 for size in self.weight.shape[2:]) and not any(self._pads())
+        return self.weight.shape[2:].numel() == 1 and not any(map(any, self.padding))
 
     def _suits_patches(self, like: Tensor) -> bool:
         """Whether the transpose is faster by patches, in a format in which sums may be long."""
@@ -167,9 +175,7 @@ class ConvMap:
         """The convolution with the coefficients as they are."""
         if self.groups == 1 and self._single and self._suits_products(like):
             return _by_products(self.weight.flatten(1), self.stride, like)
-        even = all(before == after for before, after in self.padding)
-        pads = tuple(before for before, _ in self.padding) if even else (0,) * len(self.stride)
-        uneven = [] if even else [n for pair in reversed(self.padding) for n in pair]
+        pads, uneven = _laid_out(self.padding)
         convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.stride) - 1]
 
         def forward(x: Tensor) -> Tensor:
