@@ -185,3 +185,25 @@ def test_lower_precision(dtype: torch.dtype) -> None:
     assert found.complete
     assert found.certificate is not None
     assert found.certificate.passed
+
+
+class Narrow(nn.Module):
+    """Layers in half precision whose biases cancel, and an output in single."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plus, self.minus = nn.Linear(2, 1).half(), nn.Linear(2, 1).half()
+        for layer, value in ((self.plus, 4e4), (self.minus, -4e4)):
+            nn.init.zeros_(layer.weight)
+            nn.init.constant_(layer.bias, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = (self.plus(x) + self.minus(x)).float()
+        return out
+
+
+def test_sizes_beyond_a_layers_format_are_added_up_in_the_outputs() -> None:
+    form = bm.local_affine(Narrow().eval(), torch.ones(1, 2).half(), 0)
+    assert form.certificate.injected_mass.tolist() == [80000]
+    assert form.ledger.total().tolist() == [0]
+    assert {row.share.dtype for row in form.ledger} == {torch.float32}

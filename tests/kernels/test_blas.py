@@ -55,6 +55,22 @@ def test_a_library_without_it_or_with_another_function_of_that_name_is_not_calle
         assert not blas.at_hand()
 
 
+@ours
+def test_a_library_that_turns_nothing_is_not_called() -> None:
+    own = blas._product
+    with patch.object(blas, "_product", lambda b, a, c, turned: turned or own(b, a, c, turned)):
+        assert not blas.at_hand()
+
+
+def test_loops_are_made_without_the_text_of_modules_as_well() -> None:
+    def lost(_: object) -> str:
+        raise OSError("could not get source code")
+
+    with patch.object(machine_code.inspect, "getsource", lost):
+        made = machine_code._version(__name__, names=("one",))
+        assert made != machine_code._version(__name__, names=("another",))
+
+
 @pytest.mark.parametrize("name", ["no such file", ""])
 def test_where_there_is_no_such_library_nothing_is_registered(
     name: str, monkeypatch: pytest.MonkeyPatch
@@ -74,8 +90,10 @@ def test_a_machine_that_puts_the_highest_byte_first_is_not_asked(
 def test_loops_that_call_other_modules_are_named_by_their_text() -> None:
     name = tiles._pass_back.__name__
     assert name.startswith("_pass_back_")
-    with patch.object(machine_code, "_version", lambda *_: "another"):
+    # This one calls nothing of other modules but the product.
+    assert tiles._split_bent.__name__.startswith("_split_bent_")
+    with patch.object(machine_code, "_version", lambda *_, names: f"another_{len(names)}"):
         made = machine_code._with_versions(tiles._pass_back.py_func)
-    assert made.__name__ == f"{name}_another"
+    assert made.__name__ == f"{name}_another_2"
     assert machine_code._with_versions(tiles._give.py_func) is tiles._give.py_func
     assert np.array_equal(made.__code__.co_code, tiles._pass_back.py_func.__code__.co_code)

@@ -171,6 +171,18 @@ def test_numbers_that_are_not_finite_stay_in_their_place(dead: int) -> None:
 
 
 @pytest.mark.usefixtures("room")
+def test_what_is_left_beside_a_nan_goes_where_it_does_without() -> None:
+    case = Case((40,), "hard tanh", torch.float64, "few")
+    wanted, size, _ = case.split((0.3, 0.1))
+    assert bool((size > 0).all())
+    case.above[1, 2, 17] = torch.nan
+    found, _, _ = case.split((0.3, 0.1))
+    beside = torch.arange(40) != 17
+    torch.testing.assert_close(found[..., beside], wanted[..., beside])
+    assert bool(found[1, :, 17].isnan().any())
+
+
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("kind", ["none", "few", "a row"])
 def test_samples_are_worked_on_apart(kind: str) -> None:
     case = Case((6, 9), "hard tanh", torch.float64, kind)
@@ -201,7 +213,11 @@ def test_streams_may_lie_anywhere_and_need_a_gradient(space: tuple[int, ...]) ->
     case.above, case.grad, case.y = map(elsewhere, (above, grad, y))
     case.shift, case.x = shift.clone().requires_grad_(), elsewhere(case.x)
     found = tiles.split_bent(
-        case.x, case.bent, case.weight.abs().requires_grad_(), case.cuts, (0.3, 0.1)
+        case.x,
+        case.bent,
+        case.weight.abs().T.contiguous().T.requires_grad_(),
+        case.cuts,
+        (0.3, 0.1),
     )
     torch.testing.assert_close(found, wanted)
     assert not found[0].requires_grad
@@ -212,13 +228,14 @@ def test_streams_may_lie_anywhere_and_need_a_gradient(space: tuple[int, ...]) ->
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("places", [1, 31, 64, 100, 1000])
 @pytest.mark.parametrize("samples", [1, 2, 7])
+@pytest.mark.parametrize("channels", [8, 16])
 def test_tiles_cover_all_places_and_are_enough_for_all_threads(
-    samples: int, places: int, threads: int, monkeypatch: pytest.MonkeyPatch
+    channels: int, samples: int, places: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(tiles, "ROOM", 4000)
-    like = torch.empty(samples, 16, places).numpy()
-    count, span = tiles._tiles(like, 8)
+    like = torch.empty(samples, 24 - channels, places).numpy()
+    count, span = tiles._tiles(like, channels)
     assert (count - 1) * span < places <= count * span
     assert 16 * span <= 4000
     busy = min(threads, samples * (places // tiles.FEW))
@@ -229,3 +246,5 @@ def test_large_weights_are_left_to_one_product(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tiles, "MANY", 12)
     assert tiles.fit(torch.ones(11, 1))
     assert not tiles.fit(torch.ones(3, 4))
+    monkeypatch.setattr(blas, "at_hand", lambda: False)
+    assert not tiles.fit(torch.ones(11, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -138,7 +138,12 @@ class Recording(Point):
                 zero = torch.zeros_like(self.output)
                 return Ledger((LedgerRow("", "routing", "none", zero),)), zero
             steps = [step for step in self.steps if step.label in weighed]
-            shares, sizes = torch.stack([weighed[step.label] for step in steps]).unbind(1)
+            pairs = [weighed[step.label] for step in steps]
+            formats = {self.output.dtype, *(pair.dtype for pair in pairs)}
+            if len(formats) > 1:  # what is added up may leave the narrower ones
+                wide = reduce(torch.promote_types, formats)
+                pairs = [pair.to(wide) for pair in pairs]
+            shares, sizes = torch.stack(pairs).unbind(1)
             rows = [
                 LedgerRow(step.label, step.form.kind, step.node.call.op, share)
                 for step, share in zip(steps, shares.unbind(), strict=True)

@@ -3,7 +3,8 @@
 They need numba (``pip install 'biasmatters[fast]'``) and tensors that lie in a processor's memory
 in torch's own order. Where either is missing, the engine goes by torch's operations alone, on any
 device; the results are the same up to round-off. Numba is loaded with the first module of loops
-that is asked for, as in ``kernels.bends.carry``: `fit` says whether there is one.
+that is asked for, as in ``kernels.bends.carry``: `fit` says whether there is one. Some call torch's
+own product of matrices besides (`tiles`, by `blas`).
 
 On a GPU the softmax rules have kernels of their own, `gpu_exponentials`, by Triton, which comes
 with torch: `fit_on_gpu` says whether they can be used.

@@ -50,9 +50,13 @@ def _with_versions(function: Any) -> Any:
     Numba looks at a loop's own file alone to see whether what it kept is still right.
     """
     called = map(function.__globals__.get, function.__code__.co_names)
-    homes = {f.__module__ for f in called if isinstance(f, (Dispatcher, _Intrinsic))}
-    others = sorted(homes - {function.__module__})
-    return _renamed(function, f"{function.__name__}_{_version(*others)}") if others else function
+    loops: list[Any] = [f for f in called if isinstance(f, (Dispatcher, _Intrinsic))]
+    homes = sorted({f.__module__ for f in loops} - {function.__module__})
+    if not homes:
+        return function
+    # Their names say what they call themselves.
+    version = _version(*homes, names=tuple([f.__name__ for f in loops]))
+    return _renamed(function, f"{function.__name__}_{version}")
 
 
 def _renamed(function: Any, name: str, **place: Any) -> Any:
@@ -95,9 +99,11 @@ _TEMPLATES = (_one, _two, _three)
 
 
 @cache
-def _version(*modules: str) -> str:
-    """A short name for the text of some modules."""
-    texts = [inspect.getsource(sys.modules[name]) for name in modules]
+def _version(*modules: str, names: tuple[str, ...] = ()) -> str:
+    """A short name for the text of some modules, and for names."""
+    texts = list(names)
+    with suppress(OSError):  # without its text nothing of a module is kept on disk
+        texts += [inspect.getsource(sys.modules[name]) for name in modules]
     return hashlib.blake2b("".join(texts).encode(), digest_size=6).hexdigest()
 
 
