@@ -253,14 +253,14 @@ def _split_bent(
         mass[k] = _share_all(n, first, above, grad, y, shift, bounds, least, room, plane)
         how, to = (last - first, channels, outputs, span, channels, places), beta[n, 0, first:]
         multiply(how, (shares, matrix, to.ctypes.data), True, room)
-        lost[k] = y.dtype.type(0)
-        if mass[k] != lost[k]:
+        lost[k], some_left = y.dtype.type(0), mass[k] != y.dtype.type(0)
+        if some_left:
             lost[k] = _hand_left(
                 n, first, above, grad, y, shift, bounds, room, units, firsts, everything, plane,
                 rooms,
             )  # fmt: skip
         _give(x, n, first, plane, beta)
-        if mass[k] != y.dtype.type(0):
+        if some_left:
             _take_back(n, first, units, firsts, cut, dead, plane, rooms, beta)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from biasmatters.kernels.bends import pass_row
 from biasmatters.kernels.constants import slopes_of
 from biasmatters.kernels.machine_code import (
     Task,
@@ -504,24 +505,6 @@ def spread(
 
 
 @compiled
-def _pass_back(grad: Any, y: Any, gain: Any, bounds: Any, below: Any, out: Any) -> None:
-    """The gradient of a plane below a bend and a slope, with the sums that a ledger needs."""
-    low, high, at_low, at_high = bounds[0], bounds[1], bounds[2], bounds[3]
-    zero = y.dtype.type(0)
-    held, held_size, passed, passed_size, nothing = zero, zero, zero, zero, zero
-    for i in range(len(y)):
-        h = at_low if y[i] <= low else (at_high if y[i] >= high else zero)
-        m = grad[i] if (y[i] > low) & (y[i] < high) else zero
-        below[i] = m * gain
-        held += grad[i] * h
-        held_size += abs(grad[i] * h)
-        passed += m
-        passed_size += abs(m)
-        nothing += y[i] * zero
-    out[0], out[1], out[2], out[3], out[4] = held, held_size, passed, passed_size, nothing
-
-
-@compiled
 def _spread_bent(
     start: int, stop: int, grad: Any, y: Any, gain: Any, bounds: Any, taps: Any, plan: Any,
     there: Any, back: Any, out: Any, sums: Any
@@ -532,7 +515,7 @@ def _spread_bent(
     returns, used = np.empty_like(offsets), np.empty(len(offsets), y.dtype)
     for p in range(start, stop):
         some, _ = _list_taps(taps[p % len(taps)], there, back, offsets, returns, used)
-        _pass_back(grad[p], y[p], gain[p % len(gain)], bounds, below, sums[p])
+        pass_row(grad[p], y[p], gain[p % len(gain)], bounds, below, sums[p])
         _place(below, columns, under, step, given)
         _correlate(far, returns[:some], used[:some], gets)
         _take_up(gets, width, pitch, 1, out[p])
