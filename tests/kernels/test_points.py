@@ -161,6 +161,23 @@ class BentCase:
         mass, lost = rest.abs(), rest * orphan
         return beta + extra, mass.flatten(1).sum(1), lost.flatten(1).sum(1)
 
+    def assert_handed_out(
+        self,
+        weight: Tensor,
+        found: tuple[Tensor, Tensor, Tensor | None],
+        wanted: tuple[Tensor, Tensor, Tensor],
+    ) -> None:
+        """Both are what channels get, how much went to all, and what no channel takes."""
+        (beta, mass, lost), (each, size, orphans), dtype = found, wanted, self.x.dtype
+        assert_close(beta, each.to(dtype))
+        assert_close(mass, size.to(dtype))
+        assert (lost is None) == (not bool(orphans.any()))
+        if lost is not None:
+            assert_close(lost, orphans.to(dtype))
+        assert not beta[:, ~(weight != 0).any(0)].any()
+        whole = (self.live + self.held).flatten(1).sum(1).to(dtype)
+        assert_close(beta.flatten(1).sum(1) + (0 if lost is None else lost), whole)
+
 
 KINDS = ["none", "few", "many", "a row", "a column", "all"]
 
@@ -175,17 +192,9 @@ def test_bias_below_a_bend_goes_where_a_loop_over_units_takes_it(
     case, weight = BentCase(space, bend, dtype), weights(kind, 4, 5, dtype)
     given = [case.x, *case.bent, weight]
     before = [t.clone() for t in given]
-    beta, mass, lost = points.split_bent(case.x, case.bent, find_cuts(weight))
+    found = points.split_bent(case.x, case.bent, find_cuts(weight))
     assert all(map(torch.equal, before, given))
-    wanted, size, orphans = case.by_loop(weight)
-    assert_close(beta, wanted.to(dtype))
-    assert_close(mass, size.to(dtype))
-    assert (lost is None) == (not bool(orphans.any()))
-    if lost is not None:
-        assert_close(lost, orphans.to(dtype))
-    assert not beta[:, ~(weight != 0).any(0)].any()
-    whole = (case.live + case.held).flatten(1).sum(1).to(dtype)
-    assert_close(beta.flatten(1).sum(1) + (0 if lost is None else lost), whole)
+    case.assert_handed_out(weight, found, case.by_loop(weight))
 
 
 @pytest.mark.parametrize(("units", "inputs"), [(1, 1), (1, 4), (7, 1), (3, 33), (40, 6)])

@@ -61,16 +61,7 @@ def test_bias_below_a_bend_goes_by_size_as_a_loop_over_units_takes_it(
     given = [case.x, *case.bent, case.weight]
     before = [t.clone() for t in given]
     for least in LEASTS:
-        beta, mass, lost = case.split(least)
-        wanted, size, orphans = case.by_loop_over_units(least)
-        assert_close(beta, wanted.to(dtype))
-        assert_close(mass, size.to(dtype))
-        assert (lost is None) == (not bool(orphans.any()))
-        if lost is not None:
-            assert_close(lost, orphans.to(dtype))
-        assert not beta[:, ~(case.weight != 0).any(0)].any()
-        whole = (case.live + case.held).flatten(1).sum(1).to(dtype)
-        assert_close(beta.flatten(1).sum(1) + (0 if lost is None else lost), whole)
+        case.assert_handed_out(case.weight, case.split(least), case.by_loop_over_units(least))
     assert all(map(torch.equal, before, given))
 
 

@@ -68,13 +68,9 @@ def tensors_of_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list
         kind = type(argument)
         if kind in _PLAIN:
             continue
-        if kind is tuple:
-            if not _PLAIN.issuperset(map(type, argument)):
-                flat = False
-                _collect(argument, found)
-        elif isinstance(argument, Tensor):
+        if isinstance(argument, Tensor):
             found.append(argument)
-        else:
+        elif kind is not tuple or not _PLAIN.issuperset(map(type, argument)):
             flat = False
             _collect(argument, found)
     return found, flat

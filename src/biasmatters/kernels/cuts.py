@@ -15,7 +15,7 @@ BLOCK = 64
 
 
 class Cuts(NamedTuple):
-    """Where a weight ``(P, Q)`` is 0, in arrays of integers.
+    """Where a weight ``(P, Q)`` is 0, in arrays of integers, in the order in which loops take them.
 
     Attributes:
         whole: The units without zeros.
